@@ -1,0 +1,1 @@
+"""Measures a model file on a device. Knows nothing of torch or of pruning."""

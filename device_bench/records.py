@@ -1,0 +1,169 @@
+"""The values that a measurement is made of: one schema for every device, in memory, in JSON and in the store.
+
+A number that was not measured is None, and `Measurement.missing` says why; it is never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DeviceKind = Literal["device", "host", "container", "emulator", "simulator", "fake"]
+Accelerator = Literal["cpu", "gpu", "npu", "ane"]
+Verdict = Literal["faster", "slower", "inconclusive"]
+
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Record(BaseModel):
+    """A frozen value; an unknown key is an error, so that a misspelt one cannot vanish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DeviceInfo(Record):
+    """Which device: `id` is stable over reboots, `model` is what a person calls it."""
+
+    id: str
+    kind: DeviceKind
+    model: str
+    os: str
+    abi: str
+    soc: str | None = None
+
+
+class RuntimeInfo(Record):
+    name: Literal["litert", "coreml"]
+    version: str
+    runner: str
+    runner_sha256: str | None = None
+
+
+class ArtifactInfo(Record):
+    path: str
+    sha256: str
+    format: str
+    precision: str | None
+    size_bytes: int
+
+
+class BenchSpec(Record):
+    """How a model is timed. The loop ends when both `timed_runs` and `min_seconds` are reached."""
+
+    warmup_runs: Annotated[int, Field(ge=0)] = 10
+    timed_runs: PositiveInt = 50
+    min_seconds: Annotated[float, Field(ge=0.0)] = 1.0
+    processes: PositiveInt = 1
+    threads: PositiveInt = 1
+    accelerator: Accelerator = "cpu"
+    affinity: tuple[int, ...] | None = None
+    """CPU numbers that the runner is pinned to; None leaves it to the scheduler."""
+
+
+class LatencyStats(Record):
+    """Milliseconds of one inference. `ci95` is of the median, bootstrapped over processes, so one process has none."""
+
+    median: float
+    mean: float
+    std: float
+    min: float
+    max: float
+    p5: float
+    p90: float
+    p95: float
+    p99: float
+    n: int
+    ci95: tuple[float, float] | None
+    samples: tuple[float, ...] | None
+    processes: tuple[int, ...]
+
+
+class MemoryUse(Record):
+    peak_rss_mb: float
+    model_mb: float
+    """Peak less what the runtime used before the model was loaded."""
+    method: str
+
+
+class PowerUse(Record):
+    mean_mw: float
+    idle_mw: float
+    energy_per_inference_mj: float
+    ci95: tuple[float, float]
+    method: str
+
+
+class ThermalState(Record):
+    start_c: float | None
+    end_c: float | None
+    freq_mhz_min: float | None
+    freq_mhz_max: float | None
+    throttled: bool | None
+
+
+class DelegateUse(Record):
+    """`nodes_delegated` of `nodes_total` operations of the model ran in `partitions` pieces on the delegate."""
+
+    name: str
+    partitions: int
+    nodes_delegated: int
+    nodes_total: int
+
+
+class OpTime(Record):
+    name: str
+    type: str
+    mean_ms: float
+    share: float
+
+
+class Measurement(Record):
+    """What one model file did on one device under one spec, and whether that may be believed."""
+
+    device: DeviceInfo
+    runtime: RuntimeInfo
+    artifact: ArtifactInfo
+    spec: BenchSpec
+    latency_ms: LatencyStats
+    init_ms: float | None
+    first_ms: float | None
+    fps: float | None
+    memory: MemoryUse | None
+    power: PowerUse | None
+    thermal: ThermalState | None
+    delegate: DelegateUse | None
+    ops: tuple[OpTime, ...] | None
+    missing: dict[str, str]
+    valid: bool
+    rejections: tuple[str, ...]
+    started_at: str
+
+    @model_validator(mode="after")
+    def _null_has_a_reason(self) -> Self:
+        for name in ("init_ms", "first_ms", "fps", "memory", "power", "thermal", "delegate", "ops"):
+            if getattr(self, name) is None and name not in self.missing:
+                raise ValueError(f"{name} is null without a reason in `missing`")
+        if self.valid == bool(self.rejections):
+            raise ValueError("a measurement is valid exactly when it has no rejections")
+        return self
+
+
+class Comparison(Record):
+    """Interleaved A/B: `ratio` is the candidate's latency over the baseline's (below 1 is faster)."""
+
+    baseline: str
+    candidate: str
+    ratio: float
+    ci95: tuple[float, float]
+    verdict: Verdict
+    noise_floor: float
+    """Relative difference that the same file shows against itself in the same sitting."""
+
+
+class ComparisonResult(Record):
+    comparisons: tuple[Comparison, ...]
+    measurements: tuple[Measurement, ...]
+
+
+JsonObject = dict[str, Any]

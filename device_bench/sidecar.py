@@ -1,0 +1,80 @@
+"""The note beside an exported file, `<file>.json`: what the file is and what it must compute.
+
+The exporter writes it; a device reads it without knowing where the file came from.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from device_bench.errors import UsageError
+from device_bench.records import Record
+
+
+class TensorData(Record):
+    """An array as JSON: little-endian bytes in base64."""
+
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "int8", "uint8", "int32"]
+    data: str
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> TensorData:
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+        return cls(shape=array.shape, dtype=array.dtype.name, data=base64.b64encode(little.tobytes()).decode())  # type: ignore[arg-type]
+
+    def to_array(self) -> np.ndarray:
+        flat = np.frombuffer(base64.b64decode(self.data), dtype=np.dtype(self.dtype).newbyteorder("<"))
+        return flat.reshape(self.shape).astype(self.dtype)
+
+
+class Golden(Record):
+    """Inputs and the outputs that the file itself gave for them where it was exported."""
+
+    inputs: tuple[TensorData, ...]
+    outputs: tuple[TensorData, ...]
+    max_rel_error: float
+    """Largest absolute difference, over the largest absolute output, that still counts as the right answer."""
+
+
+class SidecarAccuracy(Record):
+    top1: float
+    top5: float | None
+    n: int
+    split: str
+
+
+class Sidecar(Record):
+    sha256: str
+    format: str
+    precision: str
+    accuracy: SidecarAccuracy | None
+    preprocessing: dict[str, Any]
+    parity: dict[str, Any]
+    golden: Golden | None
+
+
+def sidecar_path(model_path: Path) -> Path:
+    return model_path.with_name(model_path.name + ".json")
+
+
+def read_sidecar(model_path: Path) -> Sidecar | None:
+    """The sidecar of a model file, or None where it has none.
+
+    Raises:
+        UsageError: there is one, and it is not a sidecar.
+    """
+    path = sidecar_path(model_path)
+    if not path.exists():
+        return None
+    try:
+        return Sidecar.model_validate_json(path.read_text())
+    except (ValidationError, OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path}: not a sidecar ({type(error).__name__}); export the model again or remove the file"
+        ) from error

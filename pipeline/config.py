@@ -1,0 +1,264 @@
+"""The whole configuration as frozen pydantic models, read from YAML once and saved with the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from device_bench.records import BenchSpec, DeviceKind
+from pipeline.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0.0)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelSection(Section):
+    name: str = "mobilenet_v2"
+    """A registry name (`pocketprune list models`), `module:callable` or `path/to/file.py:callable`."""
+    options: dict[str, Any] = {}
+    weights: str | None = None
+    """`imagenet`, a file (.safetensors, or a torch file of tensors), or null: train here."""
+
+
+class DataSection(Section):
+    name: str = "digits"
+    image_size: PositiveInt = 64
+    root: str | None = None
+    options: dict[str, Any] = {}
+    loss: str | None = None
+    """`module:callable(logits, labels) -> scalar tensor`; null is cross-entropy."""
+    evaluation: str | None = None
+    """`module:callable(logits, labels) -> accuracy per image in 0..1 (tensor of N)`; null is top-1."""
+
+
+class BaselineSection(Section):
+    epochs: PositiveInt = 12
+    batch_size: PositiveInt = 64
+    learning_rate: Positive = 0.1
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    augment: bool = True
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class PruningSection(Section):
+    kind: Literal["channels"] = "channels"
+    importance: Literal["l1", "l2", "taylor", "bn_scale", "random"] = "l1"
+    round_to: PositiveInt = 8
+    min_keep: OpenShare = 0.1
+    """Smallest share of its channels that a group keeps (rounded up to `round_to`)."""
+    first_layer: bool = True
+    """Whether the group of the first convolution may be pruned."""
+    last_layer: bool = True
+    """Whether the features that feed the classifier may be pruned; its outputs never are."""
+    skip: tuple[str, ...] = ()
+    """Groups to leave whole, by name or shell pattern (`features.1.*`)."""
+
+
+class RewardSection(Section):
+    name: Literal["latency"] = "latency"
+    dense: bool = True
+    scale: Positive = 1.0
+
+
+class TargetSection(Section):
+    """How fast the network must get (one of latency, latency_ms, fps) and what accuracy that may cost."""
+
+    latency: OpenShare | None = None
+    latency_ms: Positive | None = None
+    fps: Positive | None = None
+    accuracy_drop: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_speed(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            given = [key for key in ("latency", "latency_ms", "fps") if values.get(key) is not None]
+            if len(given) > 1:
+                raise ValueError(f"{' and '.join(given)} are given: keep one of latency, latency_ms and fps")
+            if not given:
+                values = {**values, "latency": 0.5}
+        return values
+
+
+class RecoverSection(Section):
+    kind: Literal["batchnorm", "retrain"] = "batchnorm"
+    images: PositiveInt = 256
+    epochs: PositiveInt = 1
+    """Only for retrain: passes over `images` training images after each step."""
+    learning_rate: Positive = 0.01
+
+
+class SearchBenchSection(Section):
+    """The search's own spec: short, since it is asked once an episode."""
+
+    warmup_runs: Annotated[int, Field(ge=0)] = 5
+    timed_runs: PositiveInt = 20
+    min_seconds: Annotated[float, Field(ge=0.0)] = 0.25
+    processes: PositiveInt = 1
+    threads: PositiveInt = 1
+    accelerator: Literal["cpu", "gpu", "npu", "ane"] = "cpu"
+
+    def spec(self) -> BenchSpec:
+        return BenchSpec(**self.model_dump())
+
+
+class ProfileSection(Section):
+    """The latency table: random variants that it is fitted on, and others that its error is measured on."""
+
+    fit_variants: PositiveInt = 30
+    check_variants: PositiveInt = 10
+
+
+class SearchSection(Section):
+    agent: str = "dqn"
+    episodes: PositiveInt = 55
+    state: Literal["simple", "per_layer"] = "per_layer"
+    reward: RewardSection = RewardSection()
+    target: TargetSection = TargetSection(latency=0.5)
+    latency_source: Literal["measured", "table", "hybrid"] = "hybrid"
+    recover: RecoverSection = RecoverSection()
+    bench: SearchBenchSection = SearchBenchSection()
+    profile: ProfileSection = ProfileSection()
+    finalists: PositiveInt = 5
+    """How many of the best plans are measured afresh, interleaved, before one wins."""
+    reward_from: tuple[DeviceKind, ...] = ("device", "host")
+    """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
+    options: dict[str, Any] = {}
+
+
+class BenchSection(Section):
+    warmup_runs: Annotated[int, Field(ge=0)] = 10
+    timed_runs: PositiveInt = 50
+    min_seconds: Annotated[float, Field(ge=0.0)] = 1.0
+    processes: PositiveInt = 5
+    threads: PositiveInt = 1
+    accelerator: Literal["cpu", "gpu", "npu", "ane"] = "cpu"
+
+    def spec(self) -> BenchSpec:
+        return BenchSpec(**self.model_dump())
+
+
+class FinetuneSection(Section):
+    epochs: PositiveInt = 6
+    batch_size: PositiveInt = 64
+    learning_rate: Positive = 0.02
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    augment: bool = True
+    distill: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Share of the loss that comes from the dense network's logits (0: labels alone)."""
+    temperature: Positive = 4.0
+
+
+class ExportSection(Section):
+    tflite: tuple[Literal["fp32", "fp16", "int8", "dynamic"], ...] = ("fp32", "fp16", "int8")
+    coreml: tuple[Literal["fp16", "int8", "palette6"], ...] = ("fp16",)
+
+    @model_validator(mode="after")
+    def _fp32_is_there(self) -> Self:
+        if "fp32" not in self.tflite:
+            raise ValueError("tflite must contain fp32: the other precisions are made from it and compared with it")
+        return self
+
+
+class Config(Section):
+    """One run. See docs/configuration.md for every key in prose."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    baseline: BaselineSection = BaselineSection()
+    pruning: PruningSection = PruningSection()
+    search: SearchSection = SearchSection()
+    device: str = "host"
+    devices: tuple[str, ...] = ()
+    """Several devices: the reward takes the worst shortfall over them."""
+    bench: BenchSection = BenchSection()
+    finetune: FinetuneSection = FinetuneSection()
+    export: ExportSection = ExportSection()
+    controls: tuple[Literal["uniform", "random"], ...] = ("uniform",)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder_name(cls, name: str) -> str:
+        if not name or name in {".", ".."} or any(c in name for c in "/\\\0\n"):
+            raise ValueError("must be a plain folder name: no slash, no line break, not empty")
+        return name
+
+    def device_specs(self) -> tuple[str, ...]:
+        return self.devices or (self.device,)
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
+    """Read a YAML file, apply `a.b=value` overrides (values are YAML), and validate.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or breaks a rule; the text names the key.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); give the path of a YAML file") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds {type(values).__name__}, not a mapping of keys such as `name: demo`")
+    for override in overrides:
+        _apply_override(values, override)
+    return validate_config(values, str(path))
+
+
+def validate_config(values: dict[str, Any], source: str = "configuration") -> Config:
+    """Validate a plain mapping; every broken rule is listed, each with its key."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from error
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r}: write KEY=VALUE, for example search.episodes=20")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {parent} is a value, not a section")
+        values = child
+    values[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key; known here: {', '.join(_known_keys(problem['loc'][:-1]))}")
+        else:
+            given = problem["input"]
+            shown = "" if isinstance(given, dict) else f" (got {given!r})"
+            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n  ".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location:
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        section = field.annotation if field else None
+    return sorted(section.model_fields) if hasattr(section, "model_fields") else []

@@ -1,0 +1,149 @@
+"""The values that flow from stage to stage; each is stored as JSON exactly as it is named here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SplitName = Literal["train", "validation", "test"]
+ParityMethod = Literal["litert", "torch-mil", "coreml", "device"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Record(BaseModel):
+    """A frozen value; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Evaluation(Record):
+    """How well a network classifies one split. `ci95` is Wilson's interval of `top1`; accuracies are shares of 1."""
+
+    split: SplitName
+    top1: Share
+    top5: Share | None
+    """None where there are five classes or fewer."""
+    loss: float
+    """Mean cross-entropy in nats (or the user's own loss)."""
+    n_images: int
+    ci95: tuple[float, float]
+
+
+class Architecture(Record):
+    """What rebuilds the dense network: a registry name or `module:callable`, and what it is called with."""
+
+    name: str
+    options: dict[str, Any] = {}
+    num_classes: int
+    image_size: int
+    channels: int = 3
+
+
+class GroupPlan(Record):
+    """Which channels of one coupled group stay: sorted indices into the dense network's `channels`."""
+
+    channels: int
+    kept: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _kept_is_a_sorted_subset(self) -> Self:
+        if not self.kept:
+            raise ValueError("a group must keep at least one channel")
+        if list(self.kept) != sorted(set(self.kept)) or self.kept[0] < 0 or self.kept[-1] >= self.channels:
+            raise ValueError(f"kept must be sorted, unique and within 0..{self.channels - 1}")
+        return self
+
+
+class PruningPlan(Record):
+    """What is removed from which network: with `model.safetensors` it rebuilds the slimmed network."""
+
+    architecture: Architecture
+    groups: dict[str, GroupPlan]
+    """Keyed by the name of the first layer that the group touches; a group left out is kept whole."""
+    provenance: dict[str, Any] = {}
+
+    def keep_counts(self) -> dict[str, int]:
+        return {name: len(group.kept) for name, group in self.groups.items()}
+
+
+class Parity(Record):
+    """How an exported file's outputs agree with torch's on real images; `passed` is None where it was not checked."""
+
+    method: ParityMethod | None
+    max_rel_error: float | None
+    """Largest absolute logit difference over the largest absolute logit."""
+    top1_agreement: Share | None
+    n: int
+    passed: bool | None
+    reason: str | None = None
+    """Why it failed or was not checked."""
+
+
+class Artifact(Record):
+    """One exported file (or .mlpackage folder) of one variant."""
+
+    variant: str
+    format: Literal["tflite", "coreml"]
+    precision: str
+    path: str
+    """Relative to the run folder."""
+    sha256: str
+    size_bytes: int
+    evaluation: Evaluation | None
+    """On the test split, computed by the file itself; None with the reason in `missing`."""
+    parity: Parity
+    missing: dict[str, str] = {}
+
+
+class Preprocessing(Record):
+    """How pixels (0..255, RGB) become the network's input: (pixel / 255 - mean) / std, after resizing."""
+
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: str
+    """How an image of another size was brought to image_size, in words."""
+
+
+class EpisodeStep(Record):
+    group: str
+    action: int
+    kept: int
+    evaluation: Evaluation
+    latency_ms: float
+    """What the latency source said the network costs after this step."""
+    reward: float
+
+
+class Episode(Record):
+    """One walk over all groups, as one line of `episodes.jsonl`."""
+
+    index: int
+    seed: int
+    kind: Literal["explore", "greedy", "reference"] = "explore"
+    steps: tuple[EpisodeStep, ...]
+    plan: dict[str, int]
+    """Kept channels per group at the end."""
+    evaluation: Evaluation | None
+    latency_ms: float | None
+    dense_latency_ms: float | None
+    """The dense network's, from the same sitting as `latency_ms`."""
+    latency_source: Literal["measured", "table"]
+    reward: float
+    """Sum of the steps' rewards."""
+    failure: str | None = None
+    seconds: dict[str, float] = {}
+    """Wall time by part: evaluation, latency, own."""
+
+    @property
+    def latency_ratio(self) -> float | None:
+        if self.latency_ms is None or self.dense_latency_ms is None:
+            return None
+        return self.latency_ms / self.dense_latency_ms
+
+
+def read_json[R: Record](record: type[R], path: Path) -> R:
+    return record.model_validate_json(path.read_text())
