@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from device_bench.errors import UsageError
@@ -24,11 +25,11 @@ class TensorData(Record):
     data: str
 
     @classmethod
-    def from_array(cls, array: np.ndarray) -> TensorData:
+    def from_array(cls, array: NDArray[Any]) -> TensorData:
         little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
-        return cls(shape=array.shape, dtype=array.dtype.name, data=base64.b64encode(little.tobytes()).decode())  # type: ignore[arg-type]
+        return cls(shape=array.shape, dtype=array.dtype.name, data=base64.b64encode(little.tobytes()).decode())
 
-    def to_array(self) -> np.ndarray:
+    def to_array(self) -> NDArray[Any]:
         flat = np.frombuffer(base64.b64decode(self.data), dtype=np.dtype(self.dtype).newbyteorder("<"))
         return flat.reshape(self.shape).astype(self.dtype)
 
