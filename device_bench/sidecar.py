@@ -27,7 +27,8 @@ class TensorData(Record):
     @classmethod
     def from_array(cls, array: NDArray[Any]) -> TensorData:
         little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
-        return cls(shape=array.shape, dtype=array.dtype.name, data=base64.b64encode(little.tobytes()).decode())
+        data = base64.b64encode(little.tobytes()).decode()
+        return cls.model_validate({"shape": array.shape, "dtype": array.dtype.name, "data": data})
 
     def to_array(self) -> NDArray[Any]:
         flat = np.frombuffer(base64.b64decode(self.data), dtype=np.dtype(self.dtype).newbyteorder("<"))
