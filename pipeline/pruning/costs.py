@@ -1,0 +1,145 @@
+"""What a network costs at given channel counts, without building it: parameters, MACs and each layer's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.pruning.groups import ChannelGroup, is_depthwise
+
+Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One convolution or linear layer as it ran on one image; a linear layer has one output pixel."""
+
+    name: str
+    kind: Literal["dense", "depthwise", "linear"]
+    in_channels: int
+    out_channels: int
+    kernel: int
+    """Taps of one filter in one input channel: K_h x K_w."""
+    out_pixels: int
+    in_pixels: int
+    has_bias: bool
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """The dense network's layers, and how each one's channels follow the groups' counts.
+
+    in_links[l, g]: how many inputs of layer l go with one channel of group g (out_links likewise).
+    """
+
+    group_names: tuple[str, ...]
+    group_channels: Counts  # (G,)
+    layers: tuple[LayerShape, ...]
+    in_links: Counts  # (L, G)
+    out_links: Counts  # (L, G)
+    batchnorm_links: Counts  # (G,): batch-norm parameters (scale and shift) per channel
+    fixed_parameters: int
+    """Parameters that no group changes and no convolution or linear layer holds."""
+
+    def channels(self, keep_counts: Mapping[str, int]) -> tuple[Counts, Counts]:
+        """Input and output channels (L,) of every layer; groups left out of `keep_counts` are whole."""
+        removed = self._removed(keep_counts)
+        inputs = np.array([layer.in_channels for layer in self.layers]) - self.in_links @ removed
+        outputs = np.array([layer.out_channels for layer in self.layers]) - self.out_links @ removed
+        return inputs, outputs
+
+    def macs(self, keep_counts: Mapping[str, int]) -> int:
+        """Multiply-accumulates of one image: of convolutions and linear layers."""
+        inputs, outputs = self.channels(keep_counts)
+        return int(
+            sum(w * layer.out_pixels for w, layer in zip(self._weights(inputs, outputs), self.layers, strict=True))
+        )
+
+    def params(self, keep_counts: Mapping[str, int]) -> int:
+        inputs, outputs = self.channels(keep_counts)
+        biases = sum(o for o, layer in zip(outputs, self.layers, strict=True) if layer.has_bias)
+        batchnorm = self.batchnorm_links @ (self.group_channels - self._removed(keep_counts))
+        return int(self._weights(inputs, outputs).sum() + biases + batchnorm) + self.fixed_parameters
+
+    def _removed(self, keep_counts: Mapping[str, int]) -> Counts:
+        kept = np.array([keep_counts.get(n, c) for n, c in zip(self.group_names, self.group_channels, strict=True)])
+        removed: Counts = self.group_channels - kept
+        return removed
+
+    def _weights(self, inputs: Counts, outputs: Counts) -> Counts:
+        kernels = np.array([layer.kernel for layer in self.layers], dtype=np.float64)
+        depthwise = np.array([layer.kind == "depthwise" for layer in self.layers])
+        weights: Counts = kernels * outputs * np.where(depthwise, 1.0, inputs)
+        return weights
+
+
+def trace_shape(network: nn.Module, groups: Sequence[ChannelGroup], input_shape: tuple[int, int, int]) -> NetworkShape:
+    """Run the dense network once on an empty image and note every layer's shape."""
+    layers = _layer_shapes(network, input_shape)
+    rows = {layer.name: row for row, layer in enumerate(layers)}
+    links = {axis: np.zeros((len(layers), len(groups))) for axis in ("in", "out")}
+    batchnorm = np.zeros(len(groups))
+    for column, group in enumerate(groups):
+        for member in group.members:
+            per_channel = len(member.positions) / group.channels
+            if member.layer not in rows:
+                batchnorm[column] += per_channel * len(list(network.get_submodule(member.layer).parameters()))
+                continue
+            row = rows[member.layer]
+            links[member.axis][row, column] += per_channel
+            if layers[row].kind == "depthwise":
+                links["in"][row, column] += per_channel
+    shape = NetworkShape(
+        group_names=tuple(group.name for group in groups),
+        group_channels=np.array([group.channels for group in groups], dtype=np.float64),
+        layers=tuple(layers),
+        in_links=links["in"],
+        out_links=links["out"],
+        batchnorm_links=batchnorm,
+        fixed_parameters=0,
+    )
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkShape(**{**shape.__dict__, "fixed_parameters": total - shape.params({})})
+
+
+@torch.no_grad()
+def _layer_shapes(network: nn.Module, input_shape: tuple[int, int, int]) -> list[LayerShape]:
+    names = {layer: name for name, layer in network.named_modules()}
+    shapes: list[LayerShape] = []
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        if isinstance(layer, nn.Conv2d):
+            kind: Literal["dense", "depthwise"] = "depthwise" if is_depthwise(layer) else "dense"
+            # Grouped convolutions are dense ones with fewer inputs per filter.
+            inputs_per_filter = layer.in_channels if kind == "depthwise" else layer.in_channels // layer.groups
+            kernel = layer.kernel_size[0] * layer.kernel_size[1]
+            pixels = output.shape[-1] * output.shape[-2], inputs[0].shape[-1] * inputs[0].shape[-2]
+            shapes.append(
+                LayerShape(
+                    names[layer], kind, inputs_per_filter, layer.out_channels, kernel, *pixels, layer.bias is not None
+                )
+            )
+        elif isinstance(layer, nn.Linear):
+            has_bias = layer.bias is not None
+            shapes.append(LayerShape(names[layer], "linear", layer.in_features, layer.out_features, 1, 1, 1, has_bias))
+
+    hooks = [layer.register_forward_hook(note) for layer in names if isinstance(layer, nn.Conv2d | nn.Linear)]
+    training = network.training
+    try:
+        network.eval()
+        network(torch.zeros(1, *input_shape))
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    return shapes
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,102 @@
+"""How important each channel of a group is: one score per channel, higher is kept longer.
+
+L1 is Li et al. 2017 (filters with the smallest norm go first, as 002_87b8c24d6cc31293 uses it on MobileNet). A
+coupled group sums the scores of all layers that write its channels, each first divided by its own mean, so that no
+layer dominates because its weights are large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.pruning.groups import ChannelGroup, Member
+
+Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+
+
+def group_scores(
+    network: nn.Module,
+    groups: Iterable[ChannelGroup],
+    importance: str,
+    *,
+    batches: Batches = (),
+    seed: int = 0,
+) -> dict[str, NDArray[np.float64]]:
+    """Scores (channels,) of every group by name; `batches` (images, labels) are read by taylor alone."""
+    if importance == "random":
+        generator = np.random.default_rng(seed)
+        return {group.name: generator.random(group.channels) for group in groups}
+    if importance == "taylor":
+        _accumulate_gradients(network, batches)
+    score = _SCORES[importance]
+    try:
+        return {group.name: _group_score(network, group, score) for group in groups}
+    finally:
+        network.zero_grad(set_to_none=True)
+
+
+def _group_score(
+    network: nn.Module, group: ChannelGroup, score: Callable[[nn.Module], torch.Tensor | None]
+) -> NDArray[np.float64]:
+    total = np.zeros(group.channels)
+    for member in group.members:
+        if member.axis == "out":
+            values = score(network.get_submodule(member.layer))
+            if values is not None:
+                total += _per_channel(values.detach().double().numpy(), member, group.channels)
+    return total
+
+
+def _per_channel(values: NDArray[np.float64], member: Member, channels: int) -> NDArray[np.float64]:
+    summed = np.bincount(member.channels, weights=values[member.positions], minlength=channels)
+    mean = summed.mean()
+    return summed / mean if mean > 0 else summed
+
+
+def _l1(layer: nn.Module) -> torch.Tensor | None:
+    """Sum of absolute weights per output channel: (C_out, C_in, K_h, K_w) -> (C_out,)."""
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        return None
+    return layer.weight.abs().flatten(1).sum(dim=1)
+
+
+def _l2(layer: nn.Module) -> torch.Tensor | None:
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        return None
+    return layer.weight.flatten(1).norm(dim=1)
+
+
+def _bn_scale(layer: nn.Module) -> torch.Tensor | None:
+    """|gamma| of the batch norm that scales the channel (Liu et al. 2017, network slimming)."""
+    if not isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d) or layer.weight is None:
+        return None
+    return layer.weight.abs()
+
+
+def _taylor(layer: nn.Module) -> torch.Tensor | None:
+    """|sum of weight x gradient| per filter: first-order change of the loss when it goes (Molchanov et al. 2019)."""
+    if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.weight.grad is None:
+        return None
+    return (layer.weight * layer.weight.grad).flatten(1).sum(dim=1).abs()
+
+
+def _accumulate_gradients(network: nn.Module, batches: Batches) -> None:
+    network.zero_grad(set_to_none=True)
+    training = network.training
+    network.eval()
+    for images, labels in batches:
+        nn.functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+    network.train(training)
+
+
+_SCORES: dict[str, Callable[[nn.Module], torch.Tensor | None]] = {
+    "l1": _l1,
+    "l2": _l2,
+    "bn_scale": _bn_scale,
+    "taylor": _taylor,
+}
