@@ -1,0 +1,66 @@
+"""Many networks to fp32 TFLite files, quickly: what a search exports to have it timed on the device."""
+
+from __future__ import annotations
+
+import queue
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pipeline.export.onnx import to_onnx
+from pipeline.export.worker import TIMEOUT_S, Worker
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TfliteConverter:
+    """Keeps `workers` converter processes warm.
+
+    The network's input is (1, C, H, W); the TFLite file's is (1, H, W, C), its output logits (1, classes).
+    """
+
+    def __init__(self, workers: int = 1, timeout_s: float = TIMEOUT_S) -> None:
+        self._workers = [Worker(timeout_s) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="tflite")
+
+    def __enter__(self) -> Self:
+        for worker in self._workers:
+            worker.start()
+            self._idle.put(worker)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+    def convert(self, network: nn.Module, input_shape: tuple[int, int, int], path: Path) -> Path:
+        """Write the network as an fp32 TFLite file and return its path.
+
+        Args:
+            network: what is exported; its weights and mode stay as they are.
+            input_shape: (C, H, W) of one image.
+            path: the file to write; it appears whole or not at all.
+
+        Raises:
+            ExportError: with the stage that failed, "onnx export" or "tflite conversion".
+        """
+        return self.submit(network, input_shape, path).result()
+
+    def submit(self, network: nn.Module, input_shape: tuple[int, int, int], path: Path) -> Future[Path]:
+        """Like `convert`, but only the ONNX export happens before it returns; the rest runs in the next idle worker.
+
+        The network may be changed as soon as this returns.
+        """
+        model = to_onnx(network, input_shape)
+        return self._threads.submit(self._convert, model, path)
+
+    def _convert(self, model: bytes, path: Path) -> Path:
+        worker = self._idle.get()
+        try:
+            worker.call("tflite conversion", "tflite_tasks:convert", model=model, path=str(path.absolute()))
+        finally:
+            self._idle.put(worker)
+        return path
