@@ -61,8 +61,9 @@ $(BIN)/pip:
 # shims there for versions that are not active.
 define FIND_PYTHON
 tried=""
-for name in $${PYTHON:-python3.12 python3.13 python3 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[23].*/bin/python3}; do
-  path=$$(command -v "$$name") || { tried+="  $$name: not found"$$'\n'; continue; }
+names=$${PYTHON:-python3.12 python3.13 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[23].*/bin/python3}
+for name in $$names; do type -aP "$$name" >/dev/null || tried+="  $$name: not found"$$'\n'; done
+for path in $$(type -aP $$names); do
   version=$$("$$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=""
   case "$$version" in
     3.12|3.13)
