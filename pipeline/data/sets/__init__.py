@@ -1,0 +1,1 @@
+"""The data sets, one file each: `Options`, and `load(image_size, seed, root, options) -> DataSet`."""
