@@ -2,6 +2,7 @@
 
 ModelsError                everything below; never raised itself   (exit 2)
 |-- UnknownNameError       not in the registry; the text lists what is
+|-- OptionError            an option, number of classes or image size that the network cannot take
 |-- CallableError          `module:callable` or `file.py:callable` that cannot be resolved
 `-- WeightsError           weights that cannot be read or do not fit the network
 """
@@ -14,6 +15,10 @@ class ModelsError(Exception):
 
 
 class UnknownNameError(ModelsError):
+    pass
+
+
+class OptionError(ModelsError):
     pass
 
 
