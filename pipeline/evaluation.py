@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.data.splits import Split
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.records import Evaluation, SplitName
-
-if TYPE_CHECKING:
-    from pipeline.data import Split
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits, labels) -> scalar: `data.loss`."""
