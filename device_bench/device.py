@@ -1,0 +1,139 @@
+"""What a device is to the rest of the package: a place that runs jobs and says what it is.
+
+A new kind of device is one new file in `devices/` (see there). It gets whole jobs, not single inferences, so that a
+slow link between here and there is never inside a timed loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from device_bench.records import (
+    BenchSpec,
+    DelegateUse,
+    DeviceInfo,
+    MemoryUse,
+    PositiveInt,
+    PowerUse,
+    Record,
+    RuntimeInfo,
+    ThermalState,
+)
+from device_bench.sidecar import Golden
+
+
+class JobModel(Record):
+    path: Path
+    """Where the file lies on *this* machine; a remote device pushes it and runs its own copy."""
+    golden: Golden | None = None
+
+
+class Job(Record):
+    """What one runner process does: loads all models, warms each up, then times them.
+
+    One model is timed in one go. Several are timed in turns of about `block_s` seconds each, in balanced random order,
+    until every one of them has `timed_runs` samples and `min_seconds` seconds.
+    """
+
+    models: tuple[JobModel, ...]
+    warmup_runs: int
+    timed_runs: PositiveInt
+    min_seconds: float
+    threads: PositiveInt
+    affinity: tuple[int, ...] | None = None
+    block_s: float = 0.02
+    seed: int = 0
+    timeout_s: float
+
+    @classmethod
+    def of(cls, spec: BenchSpec, models: tuple[JobModel, ...], seed: int = 0) -> Job:
+        return cls(
+            models=models,
+            warmup_runs=spec.warmup_runs,
+            timed_runs=spec.timed_runs,
+            min_seconds=spec.min_seconds,
+            threads=spec.threads,
+            affinity=spec.affinity,
+            seed=seed,
+            # How long one inference takes is not known yet: five minutes catch a hang, and spare a slow network.
+            timeout_s=300 + 4 * spec.min_seconds * len(models),
+        )
+
+
+class ModelRun(Record):
+    """What one model did in one runner process."""
+
+    init_ms: float
+    first_ms: float
+    blocks: tuple[tuple[float, ...], ...]
+    """Milliseconds of each timed inference, turn by turn; turn i of all models of a job was taken in one round."""
+    wall_s: float
+    """Wall time of the timed loops together."""
+    golden_error: float | None
+    """Largest absolute difference from the golden outputs over the largest of them; None without golden outputs."""
+    delegate: DelegateUse | None
+    missing: dict[str, str] = {}
+
+
+class JobResult(Record):
+    """What came back from one runner process; `missing` says why a None is None."""
+
+    runtime: RuntimeInfo
+    models: tuple[ModelRun, ...]
+    memory: MemoryUse | None
+    thermal: ThermalState | None
+    missing: dict[str, str] = {}
+    rejections: tuple[str, ...] = ()
+    """Reasons of the device's own why this must not be believed, such as "charging"."""
+
+
+class Missing(Record):
+    """Stands where a value could not be had."""
+
+    reason: str
+
+
+class Device(ABC):
+    """An open connection to a device; use it as a context manager."""
+
+    accelerators: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    @abstractmethod
+    def info(self) -> DeviceInfo: ...
+
+    @abstractmethod
+    def check(self, model_path: Path, spec: BenchSpec) -> None:
+        """Refuse what cannot work here, before anything is started.
+
+        Raises:
+            UsageError: this device cannot run such a file, or not under such a spec.
+        """
+
+    @abstractmethod
+    def run(self, job: Job) -> JobResult:
+        """Run one job in a fresh runner process; after a TransientDeviceError it may be called again.
+
+        Raises:
+            UsageError: the runtime refuses the model file.
+            TransientDeviceError: the device did not answer this time.
+            DeviceUnavailableError: the device is gone.
+            RunnerError: the runner died, took longer than `job.timeout_s`, or printed garbage.
+        """
+
+    def power(self, job: Job) -> PowerUse | Missing:
+        """Power and energy of the job's only model, in a pass of its own, so that no probe runs while latency is timed."""
+        return Missing(reason=f"power is not measured on a {self.info().kind} of this kind")
+
+    def close(self) -> None:  # noqa: B027 - most devices have nothing to let go of
+        """Let go of the device; closing twice is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

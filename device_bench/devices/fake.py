@@ -1,0 +1,90 @@
+"""A device that is not there, to try things with: its latency is a pure function of the model file's size.
+
+    fake://NAME                     a well-behaved device; every measurement carries kind "fake"
+    fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
+    fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
+    fake://NAME?reject=REASON       every measurement is rejected with this reason
+    fake://gone                     is never there
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import ValidationError
+
+from device_bench.device import Device, Job, JobModel, JobResult, ModelRun
+from device_bench.devices import DeviceListing
+from device_bench.errors import DeviceUnavailableError, TransientDeviceError, UsageError
+from device_bench.modelfile import check_file
+from device_bench.records import BenchSpec, DeviceInfo, Record, RuntimeInfo
+
+EXAMPLE = "fake://example"
+REASON = "a fake device has none"
+
+
+class Script(Record):
+    """How the device behaves; the options of its spec."""
+
+    ms_per_mb: float = 1.0
+    fail: int = 0
+    reject: str | None = None
+
+
+def connect(spec: str) -> Device:
+    parts = urlsplit(spec)
+    if not parts.netloc:
+        raise UsageError(f"device {spec!r}: a fake device needs a name; write fake://NAME")
+    try:
+        script = Script.model_validate(dict(parse_qsl(parts.query, keep_blank_values=True)))
+    except ValidationError as error:
+        options = ", ".join(Script.model_fields)
+        raise UsageError(f"device {spec!r}: wrong option; known: {options}, as in fake://NAME?fail=2") from error
+    if parts.netloc == "gone":
+        raise DeviceUnavailableError(f"device {spec!r}: not there; this name never is")
+    return FakeDevice(parts.netloc, script)
+
+
+def discover() -> list[DeviceListing]:
+    return []  # nobody has lost one
+
+
+class FakeDevice(Device):
+    def __init__(self, name: str, script: Script) -> None:
+        self._name = name
+        self._script = script
+        self._failures_left = script.fail
+
+    def info(self) -> DeviceInfo:
+        return DeviceInfo(id=f"fake-{self._name}", kind="fake", model=f"fake device {self._name}", os="none", abi="none")
+
+    def check(self, model_path: Path, spec: BenchSpec) -> None:
+        check_file(model_path)
+        if spec.accelerator not in self.accelerators:
+            raise UsageError(f"accelerator {spec.accelerator!r}: a fake device has only {', '.join(self.accelerators)}")
+
+    def run(self, job: Job) -> JobResult:
+        if self._failures_left:
+            self._failures_left -= 1
+            raise TransientDeviceError(f"fake://{self._name}: connection lost, as scripted")
+        return JobResult(
+            runtime=RuntimeInfo(name="litert", version="fake", runner="fake"),
+            models=tuple(self._run(model, job) for model in job.models),
+            memory=None,
+            thermal=None,
+            missing={"memory": REASON, "thermal": REASON},
+            rejections=(self._script.reject,) if self._script.reject else (),
+        )
+
+    def _run(self, model: JobModel, job: Job) -> ModelRun:
+        latency_ms = model.path.stat().st_size / 2**20 * self._script.ms_per_mb
+        return ModelRun(
+            init_ms=latency_ms,
+            first_ms=latency_ms,
+            blocks=((latency_ms,),) * job.timed_runs,
+            wall_s=latency_ms / 1e3 * job.timed_runs,
+            golden_error=None,
+            delegate=None,
+            missing={"delegate": REASON},
+        )

@@ -1,0 +1,59 @@
+"""A model file before it is measured: is it what its name says, and does its sidecar belong to it?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from device_bench.errors import UsageError
+from device_bench.records import ArtifactInfo
+from device_bench.sidecar import Sidecar, read_sidecar, sidecar_path
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is not there, or is a folder."""
+    if not path.exists():
+        raise UsageError(f"{path}: no such file; give the path of a model file")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give the path of a model file")
+
+
+def check_tflite(path: Path) -> None:
+    """Refuse what is certainly no TFLite file: its flatbuffer identifier, bytes 4 to 8, is TFL3.
+
+    Raises:
+        UsageError: it is not there, is a folder, cannot be read, or is something else.
+    """
+    if path.suffix in (".mlpackage", ".mlmodelc"):
+        raise UsageError(f"{path}: a Core ML model runs on Apple's systems only; give a .tflite file to this device")
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
+    if head[4:] != b"TFL3":
+        raise UsageError(f"{path}: not a TFLite file (bytes 4 to 8 are {head[4:]!r}, not b'TFL3'); export it to TFLite")
+
+
+def describe(path: Path) -> tuple[ArtifactInfo, Sidecar | None]:
+    """What the file is, and its sidecar where it has one.
+
+    Raises:
+        UsageError: the sidecar is none, or belongs to another file.
+    """
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sidecar = read_sidecar(path)
+    if sidecar is not None and sidecar.sha256 != sha256:
+        raise UsageError(
+            f"{sidecar_path(path)}: written for another file (sha256 {sidecar.sha256[:12]}, the file's is "
+            f"{sha256[:12]}); export the model again or remove the sidecar"
+        )
+    return ArtifactInfo(
+        path=str(path),
+        sha256=sha256,
+        format=sidecar.format if sidecar else path.suffix.lstrip("."),
+        precision=sidecar.precision if sidecar else None,
+        size_bytes=path.stat().st_size,
+    ), sidecar

@@ -1,0 +1,76 @@
+"""Runs a program of ours on this machine: with a time-out, in a small environment, and to the end of all its children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from device_bench.errors import RunnerError
+
+LAST_LINES = 20
+
+# What a Python program needs to find itself and its packages, and nothing that steers how fast it runs.
+KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
+
+
+def clean_environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return {**kept, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def run_process(argv: Sequence[str], stdin: str, timeout_s: float) -> tuple[str, str]:
+    """Feed a program its input and return its (stdout, stderr).
+
+    Raises:
+        RunnerError: it could not be started, was killed, failed, or took longer than `timeout_s`; the text ends with
+            its last output.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=clean_environment(),
+            start_new_session=True,  # a process group of its own, so that its children can be ended with it
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        raise RunnerError(f"the runner could not be started: {error}") from error
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        stdout, stderr = _kill_group(process)
+        raise RunnerError(
+            f"the runner took longer than {timeout_s:g} s and was killed{last_lines(stdout, stderr)}"
+        ) from error
+    except BaseException:  # Ctrl-C included: nothing of ours may run on
+        _kill_group(process)
+        raise
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        raise RunnerError(f"the runner was ended by {name}{hint}{last_lines(stdout, stderr)}")
+    if process.returncode > 0:
+        raise RunnerError(f"the runner ended with exit code {process.returncode}{last_lines(stdout, stderr)}")
+    return stdout, stderr
+
+
+def _kill_group(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Kill the program and its children, and return what it printed until then."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    return process.communicate()
+
+
+def last_lines(stdout: str, stderr: str) -> str:
+    """The end of a program's output, as the end of an error message."""
+    lines = [line for line in (stdout + "\n" + stderr).splitlines() if line.strip()][-LAST_LINES:]
+    if not lines:
+        return "; it printed nothing"
+    return "; its last output:\n" + "\n".join(f"  {line[:400]}" for line in lines)
