@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 ONLY ?=
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench clean python
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^SHELL/q' Makefile
@@ -55,6 +55,9 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/pip
 # venv writes pip last, so a creation that was interrupted starts afresh.
 $(BIN)/pip:
 	@python=$$(bash -c "$$FIND_PYTHON") && echo "Creating $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+
+python:  # which one that would be
+	@bash -c "$$FIND_PYTHON"
 
 # Prints the first Python that can install everything: 3.12 or 3.13 (onnx2tf needs 3.12 and pins numpy 2.2.6, which
 # together with coremltools 9.0 ends at 3.13). Each candidate is run, since a name on PATH proves nothing: pyenv puts
