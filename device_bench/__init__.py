@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from device_bench.bench import benchmark, benchmark_many
-    from device_bench.interleave import compare
     from device_bench.devices import list_devices, open_device
+    from device_bench.interleave import compare
 
 __all__ = ["benchmark", "benchmark_many", "compare", "list_devices", "open_device"]
 

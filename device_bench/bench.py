@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 from device_bench import stats
 from device_bench.device import Device, Job, JobModel, JobResult, Missing, ModelRun
 from device_bench.devices import open_device
-from device_bench.errors import TransientDeviceError, UsageError
+from device_bench.errors import TransientDeviceError
 from device_bench.modelfile import describe
 from device_bench.records import (
     ArtifactInfo,
     BenchSpec,
     DelegateUse,
     DeviceInfo,
-    MemoryUse,
     Measurement,
+    MemoryUse,
     PowerUse,
     Record,
     ThermalState,
@@ -28,6 +28,7 @@ from device_bench.sidecar import Golden
 
 ATTEMPTS = 3
 RETRY_AFTER_S = 0.5
+NOT_ASKED = Missing(reason="not asked for")
 
 
 class Subject(Record):
@@ -111,12 +112,8 @@ def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool) -> 
     started_at = utc_now()
     jobs = [Job.of(spec, (subject.job_model(),), seed) for seed in range(spec.processes)]
     results = [run_with_retries(device, job) for job in jobs]
-    used = measure_power(device, jobs[0]) if power else Missing(reason="not asked for")
-    return assemble(device.info(), subject, spec, [(r, r.models[0]) for r in results], used, started_at)
-
-
-def measure_power(device: Device, job: Job) -> PowerUse | Missing:
-    return device.power(job)
+    used = device.power(jobs[0]) if power else NOT_ASKED
+    return assemble(device.info(), subject, spec, [(result, result.models[0]) for result in results], used, started_at)
 
 
 def utc_now() -> str:
@@ -133,30 +130,80 @@ def assemble(
 ) -> Measurement:
     """One Measurement from what one model did in one or more processes."""
     results, models = [result for result, _ in runs], [model for _, model in runs]
-    rejections = tuple(dict.fromkeys(reason for result, model in runs for reason in _rejections(result, model, subject)))
-    missing = {**results[0].missing, **models[0].missing}
-    missing["ops"] = "the runner gives no times of single operations"
-    if len(runs) == 1:
-        missing["latency_ms.ci95"] = "one process: its spread over processes is not known (ask for more processes)"
+    rejections = tuple(dict.fromkeys(reason for run in runs for reason in _rejections(*run, subject.golden)))
+    samples = [[ms for block in model.blocks for ms in block] for model in models]
+    memory, thermal, delegate = _largest_memory(results), _thermal(results), models[0].delegate
+    missing = {"ops": "the runner gives no times of single operations"}
+    for name, value in (("memory", memory), ("thermal", thermal), ("delegate", delegate)):
+        if value is None:
+            missing[name] = {**results[0].missing, **models[0].missing}[name]
     if isinstance(power, Missing):
         missing["power"] = power.reason
-    samples = [[ms for block in model.blocks for ms in block] for model in models]
+    if len(runs) == 1:
+        missing["latency_ms.ci95"] = "one process: the spread over processes is not known; ask for more processes"
     return Measurement(
         device=device,
         runtime=results[0].runtime,
         artifact=subject.artifact,
         spec=spec,
         latency_ms=stats.summarize(samples),
-        init_ms=stats.median([model.init_ms for model in models]),
-        first_ms=stats.median([model.first_ms for model in models]),
+        init_ms=median(model.init_ms for model in models),
+        first_ms=median(model.first_ms for model in models),
         fps=sum(map(len, samples)) / sum(model.wall_s for model in models),
-        memory=_largest_memory(results),
+        memory=memory,
         power=None if isinstance(power, Missing) else power,
-        thermal=_thermal(results),
-        delegate=models[0].delegate,
+        thermal=thermal,
+        delegate=delegate,
         ops=None,
         missing=missing,
         valid=not rejections,
         rejections=rejections,
         started_at=started_at,
+    )
+
+
+def _rejections(result: JobResult, model: ModelRun, golden: Golden | None) -> list[str]:
+    """Why one process's figures must not be believed."""
+    reasons = list(result.rejections)
+    if result.thermal is not None and result.thermal.throttled:
+        reasons.append("throttled")
+    if model.delegate is not None:
+        reasons += _delegate_rejections(model.delegate)
+    if golden is not None and model.golden_error is not None and not model.golden_error <= golden.max_rel_error:
+        reasons.append(
+            f"wrong answer: differs from the golden outputs by {model.golden_error:.2g} of the largest "
+            f"({golden.max_rel_error:.2g} is allowed)"
+        )
+    return reasons
+
+
+def _delegate_rejections(use: DelegateUse) -> list[str]:
+    """Whole networks run in one piece on the delegate; several pieces, or operations outside, cost a multiple."""
+    if use.partitions == 0:
+        return [f"not delegated: {use.name} took none of {use.nodes_total} operations"]
+    if use.partitions > 1 or use.nodes_delegated < use.nodes_total:
+        taken = f"{use.nodes_delegated} of {use.nodes_total} operations in {use.partitions} partitions"
+        return [f"partially delegated: {use.name} took {taken}"]
+    return []
+
+
+def _largest_memory(results: Sequence[JobResult]) -> MemoryUse | None:
+    uses = [result.memory for result in results if result.memory is not None]
+    return max(uses, key=lambda use: use.peak_rss_mb, default=None)
+
+
+def _thermal(results: Sequence[JobResult]) -> ThermalState | None:
+    """From the first process's start to the last one's end."""
+    states = [result.thermal for result in results if result.thermal is not None]
+    if not states:
+        return None
+    slowest = [state.freq_mhz_min for state in states if state.freq_mhz_min is not None]
+    fastest = [state.freq_mhz_max for state in states if state.freq_mhz_max is not None]
+    known = [state.throttled for state in states if state.throttled is not None]
+    return ThermalState(
+        start_c=states[0].start_c,
+        end_c=states[-1].end_c,
+        freq_mhz_min=min(slowest, default=None),
+        freq_mhz_max=max(fastest, default=None),
+        throttled=any(known) if known else None,
     )

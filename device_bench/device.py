@@ -75,7 +75,7 @@ class ModelRun(Record):
     golden_error: float | None
     """Largest absolute difference from the golden outputs over the largest of them; None without golden outputs."""
     delegate: DelegateUse | None
-    missing: dict[str, str] = {}
+    missing: dict[str, str]
 
 
 class JobResult(Record):
@@ -85,7 +85,7 @@ class JobResult(Record):
     models: tuple[ModelRun, ...]
     memory: MemoryUse | None
     thermal: ThermalState | None
-    missing: dict[str, str] = {}
+    missing: dict[str, str]
     rejections: tuple[str, ...] = ()
     """Reasons of the device's own why this must not be believed, such as "charging"."""
 
@@ -124,7 +124,7 @@ class Device(ABC):
         """
 
     def power(self, job: Job) -> PowerUse | Missing:
-        """Power and energy of the job's only model, in a pass of its own, so that no probe runs while latency is timed."""
+        """Power and energy of the job's only model, in a pass of its own: no probe runs while latency is timed."""
         return Missing(reason=f"power is not measured on a {self.info().kind} of this kind")
 
     def close(self) -> None:  # noqa: B027 - most devices have nothing to let go of

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 

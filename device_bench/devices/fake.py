@@ -1,10 +1,10 @@
 """A device that is not there, to try things with: its latency is a pure function of the model file's size.
 
-    fake://NAME                     a well-behaved device; every measurement carries kind "fake"
-    fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
-    fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
-    fake://NAME?reject=REASON       every measurement is rejected with this reason
-    fake://gone                     is never there
+fake://NAME                     a well-behaved device; every measurement carries kind "fake"
+fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
+fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
+fake://NAME?reject=REASON       every measurement is rejected with this reason
+fake://gone                     is never there
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class FakeDevice(Device):
         self._failures_left = script.fail
 
     def info(self) -> DeviceInfo:
-        return DeviceInfo(id=f"fake-{self._name}", kind="fake", model=f"fake device {self._name}", os="none", abi="none")
+        return DeviceInfo(
+            id=f"fake-{self._name}", kind="fake", model=f"fake device {self._name}", os="none", abi="none"
+        )
 
     def check(self, model_path: Path, spec: BenchSpec) -> None:
         check_file(model_path)

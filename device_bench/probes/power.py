@@ -104,7 +104,9 @@ def power_use(trace: Trace, load_s: tuple[float, float], runs: int) -> PowerUse 
     idle_mw = _windows_mw([sample for sample in trace if sample[0] < start_s])
     idle_mw += _windows_mw([sample for sample in trace if sample[0] > end_s])
     if len(load_mw) < 2 or len(idle_mw) < 2:
-        return Missing(reason=f"power: {len(load_mw)} windows under load and {len(idle_mw)} idle; two of each are needed")
+        return Missing(
+            reason=f"power: {len(load_mw)} windows under load and {len(idle_mw)} idle; two of each are needed"
+        )
     s_per_run = (end_s - start_s) / runs
     low_mw, high_mw = stats.difference_ci(load_mw, idle_mw)
     mean_mw, mean_idle_mw = float(np.mean(load_mw)), float(np.mean(idle_mw))

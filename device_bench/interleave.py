@@ -1,0 +1,89 @@
+"""Compares model files on one device by timing them in turns, so that what the machine does meanwhile hits all alike.
+
+The baseline is loaded twice: how it differs from itself in this very sitting is the noise floor, and a candidate that
+differs no more than that is not called faster or slower. Ratios are to be believed rather than two separate medians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from device_bench import stats
+from device_bench.bench import NOT_ASKED, assemble, check, run_with_retries, utc_now
+from device_bench.device import Job, JobResult
+from device_bench.devices import open_device
+from device_bench.errors import UsageError
+from device_bench.records import BenchSpec, Comparison, ComparisonResult, Measurement
+
+BASELINE = 0
+
+
+def compare(
+    paths: Sequence[str | Path],
+    device: str = "host",
+    spec: BenchSpec | None = None,
+    names: Sequence[str] | None = None,
+    *,
+    power: bool = False,
+) -> ComparisonResult:
+    """Compare candidates (all paths but the first) with a baseline (the first), in `spec.processes` processes.
+
+    Args:
+        names: what the comparisons call the files; their paths by default.
+        power: measure each model's power afterwards, where the device can.
+
+    Raises:
+        UsageError: fewer than two files, or a device, file or spec that cannot work.
+        DeviceUnavailableError: the device is not there.
+        RunnerError: the program on the device died, hung or printed garbage.
+    """
+    spec = spec or BenchSpec()
+    names = [str(path) for path in paths] if names is None else list(names)
+    if len(paths) < 2:
+        raise UsageError(f"compare: {len(paths)} model file(s); give a baseline and at least one candidate")
+    if len(names) != len(paths):
+        raise UsageError(f"compare: {len(names)} names for {len(paths)} model files; give one for each")
+    with open_device(device) as opened:
+        subjects = [check(opened, Path(path), spec) for path in paths]
+        models = tuple(subject.job_model() for subject in subjects)
+        started_at = utc_now()
+        jobs = [Job.of(spec, (*models, models[BASELINE]), seed) for seed in range(spec.processes)]
+        results = [run_with_retries(opened, job) for job in jobs]
+        measurements = []
+        for i, subject in enumerate(subjects):
+            used = opened.power(Job.of(spec, (models[i],))) if power else NOT_ASKED
+            runs = [(result, result.models[i]) for result in results]
+            measurements.append(assemble(opened.info(), subject, spec, runs, used, started_at))
+    return ComparisonResult(
+        comparisons=tuple(_comparisons(results, measurements, names)), measurements=tuple(measurements)
+    )
+
+
+def _comparisons(
+    results: Sequence[JobResult], measurements: Sequence[Measurement], names: Sequence[str]
+) -> list[Comparison]:
+    again, _ = _ratio(results, len(names))
+    noise_floor = abs(again - 1)
+    comparisons = []
+    for i in range(1, len(names)):
+        ratio, ci95 = _ratio(results, i)
+        believed = measurements[BASELINE].valid and measurements[i].valid
+        comparisons.append(
+            Comparison(
+                baseline=names[BASELINE],
+                candidate=names[i],
+                ratio=ratio,
+                ci95=ci95,
+                verdict=stats.verdict(ci95, noise_floor) if believed else "inconclusive",
+                noise_floor=noise_floor,
+            )
+        )
+    return comparisons
+
+
+def _ratio(results: Sequence[JobResult], i: int) -> tuple[float, tuple[float, float]]:
+    """Latency of a job's model i over the baseline's, and its interval."""
+    ratios = [stats.paired_ratios(result.models[BASELINE].blocks, result.models[i].blocks) for result in results]
+    return median(ratio for process in ratios for ratio in process), stats.median_ci(ratios)
