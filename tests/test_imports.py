@@ -20,6 +20,7 @@ ORDER = (
     "records",
     "config",
     "run_folder",
+    "checkpoint",
     "data",
     "pruning",
     "evaluation",
