@@ -1,7 +1,8 @@
-"""Runs a program of ours on this machine: with a time-out, in a small environment, and to the end of all its children."""
+"""Runs a program of ours on this machine: with a time-out, in a small environment, all its children ended with it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -61,10 +62,8 @@ def run_process(argv: Sequence[str], stdin: str, timeout_s: float) -> tuple[str,
 
 def _kill_group(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Kill the program and its children, and return what it printed until then."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     return process.communicate()
 
 

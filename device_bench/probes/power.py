@@ -36,7 +36,7 @@ class EnergyCounters:
     """
 
     def __init__(self, sysfs: Path = Path("/sys")) -> None:
-        # intel-rapl:0 is a package; intel-rapl:0:0 is a part of it, and "psys" the whole platform: they would count twice.
+        # intel-rapl:0:0 is a part of the package intel-rapl:0, and "psys" the whole platform: they would count twice.
         zones = sorted(sysfs.glob("class/powercap/intel-rapl:*"))
         packages = [z for z in zones if z.name.count(":") == 1 and _text(z / "name").startswith("package")]
         self._files = [zone / "energy_uj" for zone in packages]
@@ -104,9 +104,7 @@ def power_use(trace: Trace, load_s: tuple[float, float], runs: int) -> PowerUse 
     idle_mw = _windows_mw([sample for sample in trace if sample[0] < start_s])
     idle_mw += _windows_mw([sample for sample in trace if sample[0] > end_s])
     if len(load_mw) < 2 or len(idle_mw) < 2:
-        return Missing(
-            reason=f"power: {len(load_mw)} windows under load and {len(idle_mw)} idle; two of each are needed"
-        )
+        return Missing(reason=f"{len(load_mw)} windows of power under load and {len(idle_mw)} idle; two of each needed")
     s_per_run = (end_s - start_s) / runs
     low_mw, high_mw = stats.difference_ci(load_mw, idle_mw)
     mean_mw, mean_idle_mw = float(np.mean(load_mw)), float(np.mean(idle_mw))

@@ -15,6 +15,7 @@ from device_bench.device import Missing
 from device_bench.records import ThermalState
 
 SAMPLE_S = 0.5
+UNAVAILABLE = "no readable thermal zone, cpufreq or throttle count in sysfs (usual in a virtual machine)"
 
 
 class ThermalWatch:
@@ -53,9 +54,7 @@ class ThermalWatch:
     def state(self) -> ThermalState | Missing:
         """What was seen; call it after exit."""
         if self._start_mc is None and self._end_mc is None and not self._clocks_khz and self._throttled is None:
-            return Missing(
-                reason="no readable thermal zone, cpufreq or throttle count in sysfs (usual in a virtual machine)"
-            )
+            return Missing(reason=UNAVAILABLE)
         return ThermalState(
             start_c=None if self._start_mc is None else self._start_mc / 1000,
             end_c=None if self._end_mc is None else self._end_mc / 1000,

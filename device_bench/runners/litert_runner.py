@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from array import array
 from importlib import metadata
 from math import ceil
 from typing import Any
@@ -38,7 +39,7 @@ class LoadedModel:
     def __init__(self, model: JsonObject, threads: int, seed: int) -> None:
         self.path: str = model["path"]
         self.golden: JsonObject | None = model["golden"]
-        self.blocks_ns: list[list[int]] = []
+        self.blocks_ns: list[array[int]] = []
         self.wall_ns = 0
         start = clock_ns()
         try:
@@ -46,7 +47,7 @@ class LoadedModel:
             self.interpreter = Interpreter(model_path=self.path, num_threads=threads)
             self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise Refused(self.path, "LiteRT cannot load it: " + " ".join(str(error).split())) from error
+            raise Refused(self.path, "LiteRT cannot load it: " + " ".join(str(error).split()).rstrip(".")) from error
         self.init_ms = (clock_ns() - start) / 1e6
         self.set_inputs(self.example(0)[0] if self.golden else random_inputs(self.interpreter, seed))
         start = clock_ns()
@@ -69,7 +70,7 @@ class LoadedModel:
         inputs = self.golden["inputs"][number * n_in : (number + 1) * n_in]
         outputs = self.golden["outputs"][number * n_out : (number + 1) * n_out]
         if len(inputs) != n_in or len(outputs) != n_out:
-            rule = "%d arrays in and %d out make an example" % (n_in, n_out)
+            rule = f"{n_in} arrays in and {n_out} out make an example"
             raise Refused(self.path, "its golden arrays do not make whole examples: " + rule)
         return [decode(tensor) for tensor in inputs], [decode(tensor) for tensor in outputs]
 
@@ -82,7 +83,7 @@ class LoadedModel:
     def time_block(self, min_runs: int, min_seconds: float) -> None:
         """Time single invocations until both minima are reached."""
         invoke = self.interpreter.invoke
-        samples: list[int] = []
+        samples = array("q")  # eight bytes each: a long run must not show in the memory figures
         keep = samples.append
         min_ns = int(min_seconds * 1e9)
         start = end = clock_ns()
@@ -214,8 +215,9 @@ def time_models(models: list[LoadedModel], job: JsonObject) -> None:
 
 def turn_length(estimate_s: float, job: JsonObject) -> int:
     """Runs of one turn: `block_s` seconds of them, but few enough that MIN_ROUNDS rounds are not too many."""
-    wanted = max(job["timed_runs"], job["min_seconds"] / estimate_s)
-    return max(1, min(ceil(job["block_s"] / estimate_s), ceil(wanted / MIN_ROUNDS)))
+    wanted: float = max(job["timed_runs"], job["min_seconds"] / estimate_s)
+    turn_s: float = job["block_s"]
+    return max(1, min(ceil(turn_s / estimate_s), ceil(wanted / MIN_ROUNDS)))
 
 
 def process_status() -> str | None:
