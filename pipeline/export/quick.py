@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.export.onnx import to_onnx
 from pipeline.export.worker import TIMEOUT_S, Worker
+from pipeline.run_folder import write_bytes, writing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,10 @@ class TfliteConverter:
             self._idle.put(worker)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for worker in self._workers:
+                worker.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.close()
@@ -46,6 +50,7 @@ class TfliteConverter:
 
         Raises:
             ExportError: with the stage that failed, "onnx export" or "tflite conversion".
+            StorageError: the file cannot be written.
         """
         return self.submit(network, input_shape, path).result()
 
@@ -54,13 +59,14 @@ class TfliteConverter:
 
         The network may be changed as soon as this returns.
         """
-        model = to_onnx(network, input_shape)
-        return self._threads.submit(self._convert, model, path)
+        return self._threads.submit(self._finish, to_onnx(network, input_shape), path)
 
-    def _convert(self, model: bytes, path: Path) -> Path:
+    def _finish(self, model: bytes, path: Path) -> Path:
         worker = self._idle.get()
         try:
-            worker.call("tflite conversion", "tflite_tasks:convert", model=model, path=str(path.absolute()))
+            content: bytes = worker.call("tflite conversion", "tflite:convert", model=model)
         finally:
             self._idle.put(worker)
+        with writing(path):
+            write_bytes(path, content)
         return path

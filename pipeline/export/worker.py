@@ -23,19 +23,22 @@ from typing import Any, Self
 from pipeline.errors import ExportError
 
 TIMEOUT_S = 600.0
-"""More than any conversion here has taken (ResNet-50: 12 s), less than anybody waits for one that hangs."""
+"""More than any one call here has taken, less than anybody waits for one that hangs."""
 
 _LOG_LINES = 12
 
 
 class Worker:
-    """One process that stays warm between calls; it starts at the first call, and again after a time-out or a crash."""
+    """One process that stays warm between calls; it starts at the first call, and again after a time-out or a crash.
+
+    It may be used by one thread at a time, `kill` excepted.
+    """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        self._folder = tempfile.TemporaryDirectory(prefix="pocketprune-")
 
     def __enter__(self) -> Self:
         return self
@@ -44,67 +47,73 @@ class Worker:
         self.close()
 
     def start(self) -> None:
-        """Start the process without waiting for it, so that it warms up while other work is done."""
+        """Start the process without waiting for it."""
         if self._process is not None:
             return
-        self._log.seek(0)
-        self._log.truncate()
         ours, theirs = Pipe()
         root = str(Path(__file__).parents[2])
-        # -P keeps the current folder, which may hold a user's own `pipeline` or `models`, off the import path.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.export.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
-        )
+        with self._log.open("wb") as log:
+            # -P keeps the current folder, which may hold a user's own `pipeline` or `models`, off the import path.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.export.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder.name,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+            )
         theirs.close()
         self._connection = ours
 
     def call(self, stage: str, function: str, **arguments: Any) -> Any:
         """Call `pipeline.export.<module>:<name>` with pickled arguments and return its result.
 
+        The function finds itself in a folder of the worker's own, which lasts as long as the worker.
+
         Raises:
             ExportError: it raised, ended or took too long; the text names `stage` and holds the last lines printed.
         """
         self.start()
-        assert self._connection is not None
+        assert self._process is not None and self._connection is not None
         try:
             self._connection.send((function, arguments))
             if not self._connection.poll(self._timeout_s):
-                self._stop()
+                self._process.kill()
+                self._reap()
                 raise ExportError(self._explain(stage, f"no answer after {self._timeout_s:g} s"))
             succeeded, value = self._connection.recv()
         except (EOFError, OSError) as error:
-            code = self._stop()
-            raise ExportError(self._explain(stage, f"its process ended (exit status {code})")) from error
+            raise ExportError(self._explain(stage, f"its process ended (exit status {self._reap()})")) from error
         if not succeeded:
             raise ExportError(f"{stage} failed: {value}")
         return value
 
-    def close(self) -> None:
-        self._stop()
-        self._log.close()
+    def kill(self) -> None:
+        """End what a `call` in another thread is doing; that call then raises."""
+        if self._process is not None:
+            self._process.kill()
 
-    def _stop(self) -> int | None:
-        """End the process; its own exit status, or None where it had to be killed."""
+    def close(self) -> None:
+        """End the process and remove its folder."""
+        self.kill()
+        self._reap()
+        self._folder.cleanup()
+
+    @property
+    def _log(self) -> Path:
+        return Path(self._folder.name, "log.txt")
+
+    def _reap(self) -> int | None:
         if self._process is None or self._connection is None:
             return None
-        self._connection.close()  # the worker's loop ends when it finds the other end closed
-        try:
-            code: int | None = self._process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            code = None
+        self._connection.close()
+        code = self._process.wait(timeout=30.0)
         self._process = self._connection = None
         return code
 
     def _explain(self, stage: str, what: str) -> str:
-        self._log.seek(0)
-        lines = [line for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
         return "\n  ".join([f"{stage} failed: {what}", *lines[-_LOG_LINES:]])
 
 
@@ -117,20 +126,19 @@ def _serve(connection: Connection[Any, Any]) -> None:
                 target = getattr(importlib.import_module(f"pipeline.export.{module}"), name)
                 answer = (True, target(**arguments))
             except Exception as error:  # converters raise anything; the caller makes it an ExportError
-                traceback.print_exc()
                 answer = (False, _describe(error))
             connection.send(answer)
 
 
-def _describe(error: BaseException) -> str:
-    lines = traceback.format_exception(error, chain=True)
-    text = f"{type(error).__name__}: {error}".strip().splitlines()
-    where = [line.strip() for line in "".join(lines).splitlines() if line.lstrip().startswith("File ")]
-    return "\n  ".join([*text[-_LOG_LINES:], *where[-1:]])
+def _describe(error: Exception) -> str:
+    """The error's text and where it was raised."""
+    lines = [line for line in f"{type(error).__name__}: {error}".splitlines() if line.strip()]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return "\n  ".join([*lines[:_LOG_LINES], f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"])
 
 
 if __name__ == "__main__":
     sys.modules["tensorflow"] = None  # type: ignore[assignment] # `import tensorflow` now says that it is not there
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who then closes the connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who then ends this process
     warnings.simplefilter("ignore")
     _serve(Connection(int(sys.argv[1])))
