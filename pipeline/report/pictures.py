@@ -1,0 +1,155 @@
+"""The same charts as PNG files, for a README or a slide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pipeline.report.results import Results
+from pipeline.report.rows import Row
+from pipeline.report.series import (
+    COLOUR_ACCURACY,
+    COLOUR_LATENCY,
+    COLOUR_REWARD,
+    accuracy_latency,
+    colour,
+    distributions,
+    kept_channels,
+    learning_curve,
+)
+
+MARKERS = {"fp32": "o", "fp16": "s", "int8": "D", "dynamic": "^", "palette6": "P"}
+LINES = {"fp32": "-", "fp16": "--", "int8": ":", "dynamic": "-."}
+DPI = 144
+
+
+def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> None:
+    """Write each picture that there is data for; a stale one of an earlier report goes."""
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "accuracy_latency.png": lambda: _accuracy_latency(results, rows),
+        "latency.png": lambda: _latency(rows),
+        "kept_channels.png": lambda: _kept_channels(results),
+        "learning_curve.png": lambda: _learning_curve(results),
+    }
+    for name, draw in drawings.items():
+        figure = draw()
+        if figure is None:
+            (out_dir / name).unlink(missing_ok=True)
+            continue
+        partial = out_dir / f".{name}.partial"
+        figure.savefig(partial, format="png", dpi=DPI)
+        os.replace(partial, out_dir / name)
+
+
+def _figure(height: float = 4.0) -> Figure:
+    return Figure(figsize=(7.2, height), layout="constrained")
+
+
+def _plain(text: str) -> str:
+    """Text as it stands: a dollar sign of a name must not start a formula."""
+    return text.replace("$", r"\$")
+
+
+def _accuracy_latency(results: Results, rows: tuple[Row, ...]) -> Figure | None:
+    points = accuracy_latency(rows)
+    if not points:
+        return None
+    figure = _figure()
+    axes = figure.add_subplot()
+    names = tuple(variant.name for variant in results.variants)
+    for point in points:
+        low, high = point.latency_ci95 or (point.latency_ms, point.latency_ms)
+        axes.errorbar(
+            point.latency_ms,
+            100 * point.top1,
+            # A bootstrapped interval may lie beside its median by rounding; an error bar has no negative length.
+            xerr=[[max(point.latency_ms - low, 0.0)], [max(high - point.latency_ms, 0.0)]],
+            yerr=[[max(100 * (point.top1 - point.top1_ci95[0]), 0)], [max(100 * (point.top1_ci95[1] - point.top1), 0)]],
+            fmt=MARKERS.get(point.precision, "*"),
+            color=colour(point.variant, names),
+            capsize=2.5,
+            label=_plain(point.label),
+        )
+    axes.set_xscale("log")
+    axes.set(xlabel="Median latency, ms (log)", ylabel="Top-1 on the test split, %")
+    return _finish(figure)
+
+
+def _latency(rows: tuple[Row, ...]) -> Figure | None:
+    curves = distributions(rows)
+    if not curves:
+        return None
+    figure = _figure()
+    axes = figure.add_subplot()
+    names = tuple(curve.variant for curve in curves)
+    for curve in curves:
+        axes.step(
+            curve.latency_ms,
+            [100 * share for share in curve.share],
+            where="post",
+            color=colour(curve.variant, names),
+            linestyle=LINES.get(curve.precision, (0, (5, 1))),
+            label=_plain(curve.label),
+        )
+    axes.set_xscale("log")
+    axes.set(xlabel="Latency of one inference, ms (log)", ylabel="Inferences done within it, %", ylim=(0, 101))
+    return _finish(figure)
+
+
+def _kept_channels(results: Results) -> Figure | None:
+    kept = kept_channels(results)
+    if kept is None:
+        return None
+    figure = _figure(4.6)
+    axes = figure.add_subplot()
+    places = range(len(kept.groups))
+    names = tuple(variant.name for variant in results.variants)
+    axes.bar(places, kept.dense, width=0.9, color="#e4e7eb", edgecolor="#9aa5b1", linewidth=0.7, label="dense")
+    width = 0.8 / len(kept.kept)
+    for index, (name, counts) in enumerate(kept.kept.items()):
+        shifted = [place - 0.4 + (index + 0.5) * width for place in places]
+        axes.bar(shifted, counts, width=width, color=colour(name, names), label=_plain(name))
+    axes.set_xticks(list(places), [_plain(group) for group in kept.groups], rotation=60, ha="right", fontsize=7)
+    axes.set(ylabel="Channels kept")
+    return _finish(figure)
+
+
+def _learning_curve(results: Results) -> Figure | None:
+    points = learning_curve(results)
+    if not points:
+        return None
+    figure = _figure(5.4)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    x = [point.index for point in points]
+    top.plot(x, [point.reward for point in points], ".", color=COLOUR_REWARD, label="episode")
+    top.step(x, [point.best_reward for point in points], where="post", color=COLOUR_REWARD, label="best so far")
+    top.set(ylabel="Reward")
+    accurate = [(point.index, 100 * point.top1) for point in points if point.top1 is not None]
+    middle.plot(*_columns(accurate), ".", color=COLOUR_ACCURACY)
+    middle.set(ylabel="Validation top-1, %")
+    for modelled, face in ((False, COLOUR_LATENCY), (True, "none")):
+        timed = [(p.index, p.latency_ratio) for p in points if p.latency_ratio is not None and p.modelled == modelled]
+        label = "table (a model)" if modelled else "measured"
+        if timed:
+            bottom.plot(*_columns(timed), "o", ms=4, mec=COLOUR_LATENCY, mfc=face, label=label)
+    if results.search and results.search.target_ratio is not None:
+        bottom.axhline(results.search.target_ratio, color="#1f2933", linestyle="--", linewidth=1, label="target")
+    bottom.set(xlabel="Episode", ylabel="Latency / dense")
+    return _finish(figure)
+
+
+def _columns(pairs: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def _finish(figure: Figure) -> Figure:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e4e7eb", linewidth=0.8)
+        axes.set_axisbelow(True)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,164 @@
+"""One row for each thing that was measured, with what must be known before it may be compared with another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from device_bench.records import Comparison, Measurement
+from pipeline.records import Artifact
+from pipeline.report.results import ArtifactResult, Results, VariantResult
+
+Status = Literal["passed", "unchecked", "unmeasured", "rejected", "failed"]
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times faster than the dense network of the same format and precision, on the same device."""
+
+    factor: float
+    ci95: tuple[float, float] | None
+    """None where the two were not timed interleaved, so that their ratio has no honest interval."""
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact on one device. `artifact` is None before export, `measurement` where nothing was timed."""
+
+    variant: VariantResult
+    artifact: Artifact | None
+    measurement: Measurement | None
+    speedup: Speedup | None = None
+    speedup_missing: str = ""
+
+    @property
+    def label(self) -> str:
+        return (
+            f"{self.variant.name} {self.artifact.format} {self.artifact.precision}"
+            if self.artifact
+            else self.variant.name
+        )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the row must not be ranked; empty where it may."""
+        if self.artifact is None:
+            return ()
+        found = []
+        if self.artifact.parity.passed is False:
+            found.append(
+                f"failed parity: {self.artifact.parity.reason or 'outputs differ from the network it was made from'}"
+            )
+        if self.measurement and not self.measurement.valid:
+            found.append(f"measurement rejected: {', '.join(self.measurement.rejections)}")
+        if self.measurement and self._is_another_file(self.artifact, self.measurement):
+            found.append("measurement rejected: the measured file is not the exported one (hash differs)")
+        return tuple(found)
+
+    @staticmethod
+    def _is_another_file(artifact: Artifact, measurement: Measurement) -> bool:
+        return artifact.sha256 != measurement.artifact.sha256
+
+    @property
+    def status(self) -> Status:
+        if self.artifact is None:
+            return "unmeasured"
+        if self.artifact.parity.passed is False:
+            return "failed"
+        if self.problems:
+            return "rejected"
+        if self.measurement is None:
+            return "unmeasured"
+        return "passed" if self.artifact.parity.passed else "unchecked"
+
+    @property
+    def ranked(self) -> bool:
+        """Whether its latency may stand beside others: measured, believed, and not known to compute something else."""
+        return self.status in ("passed", "unchecked") and self.median_ms is not None
+
+    @property
+    def median_ms(self) -> float | None:
+        if self.measurement is None or not math.isfinite(self.measurement.latency_ms.median):
+            return None
+        return self.measurement.latency_ms.median
+
+    @property
+    def top1(self) -> float | None:
+        return self.artifact.evaluation.top1 if self.artifact and self.artifact.evaluation else None
+
+    @property
+    def unmeasured_reason(self) -> str:
+        if self.artifact is None:
+            return "not exported yet"
+        return self.artifact.missing.get("measurement", "the bench stage holds no measurement of it")
+
+
+def build_rows(results: Results) -> tuple[Row, ...]:
+    """All rows, variants in their own order, each with its speed-up over dense or why it has none."""
+    rows = [row for variant in results.variants for row in _variant_rows(variant)]
+    return tuple(_with_speedup(row, rows, results) for row in rows)
+
+
+def _variant_rows(variant: VariantResult) -> list[Row]:
+    if not variant.artifacts:
+        return [Row(variant, None, None)]
+    return [Row(variant, result.artifact, measured) for result in variant.artifacts for measured in _or_none(result)]
+
+
+def _or_none(result: ArtifactResult) -> tuple[Measurement | None, ...]:
+    return result.measurements or (None,)
+
+
+def _with_speedup(row: Row, rows: list[Row], results: Results) -> Row:
+    if row.variant.name == "dense":
+        return Row(row.variant, row.artifact, row.measurement, None, "it is the reference")
+    found = _speedup(row, rows, results)
+    if isinstance(found, str):
+        return Row(row.variant, row.artifact, row.measurement, None, found)
+    return Row(row.variant, row.artifact, row.measurement, found)
+
+
+def _speedup(row: Row, rows: list[Row], results: Results) -> Speedup | str:
+    if row.measurement is None or row.artifact is None:
+        return "not measured"
+    if row.problems:
+        return row.problems[0]
+    dense = next((other for other in rows if _is_dense_twin(other, row)), None)
+    if dense is None or dense.artifact is None:
+        return "no dense network of this format and precision was measured on this device"
+    if not dense.ranked:
+        return f"the dense one: {'; '.join(dense.problems)}"
+    comparison = _comparison(results, dense, row)
+    if comparison:
+        low, high = comparison.ci95
+        return Speedup(1 / comparison.ratio, (1 / high, 1 / low), comparison)
+    if not dense.median_ms or not row.median_ms:
+        return "a median that is no positive number"
+    return Speedup(dense.median_ms / row.median_ms, None, None)
+
+
+def _is_dense_twin(other: Row, row: Row) -> bool:
+    if not (other.artifact and row.artifact and other.measurement and row.measurement):
+        return False
+    return (
+        other.variant.name == "dense"
+        and (other.artifact.format, other.artifact.precision) == (row.artifact.format, row.artifact.precision)
+        and other.measurement.device.id == row.measurement.device.id
+        and other.measurement.spec == row.measurement.spec
+    )
+
+
+def _comparison(results: Results, dense: Row, row: Row) -> Comparison | None:
+    """The interleaved comparison of the two, if there is one of this device."""
+    result = results.comparison
+    if result is None or dense.artifact is None or row.artifact is None or row.measurement is None:
+        return None
+    if result.measurements and row.measurement.device.id not in {m.device.id for m in result.measurements}:
+        return None
+    for comparison in result.comparisons:
+        named = (comparison.baseline, comparison.candidate) == (dense.artifact.path, row.artifact.path)
+        if named and comparison.ratio > 0 and comparison.ci95[0] > 0:
+            return comparison
+    return None

@@ -1,0 +1,156 @@
+"""What each chart shows, as plain numbers: the page's charts and the pictures draw the same series."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from device_bench.records import LatencyStats
+from pipeline.report.results import Results
+from pipeline.report.rows import Row
+
+# Okabe and Ito's colours, told apart with every common colour blindness; shapes and dashes say the same again.
+COLOURS = {"dense": "#4d4d4d", "uniform": "#e69f00", "pruned": "#0072b2", "random": "#cc79a7"}
+SPARE_COLOURS = ("#009e73", "#d55e00", "#56b4e9", "#a6761d")
+COLOUR_REWARD, COLOUR_ACCURACY, COLOUR_LATENCY = "#0072b2", "#009e73", "#d55e00"
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Point:
+    """One ranked row of the accuracy-latency plane; intervals are None where there is none."""
+
+    label: str
+    variant: str
+    precision: str
+    device: str
+    latency_ms: float
+    latency_ci95: tuple[float, float] | None
+    top1: float
+    top1_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Share of inferences (0..1) that were done within each latency."""
+
+    label: str
+    variant: str
+    precision: str
+    latency_ms: tuple[float, ...]
+    share: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class KeptChannels:
+    """Channels of each group, in the order of the network, and how many each variant keeps."""
+
+    groups: tuple[str, ...]
+    dense: tuple[int, ...]
+    kept: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class EpisodePoint:
+    index: int
+    kind: str
+    reward: float
+    best_reward: float
+    top1: float | None
+    latency_ratio: float | None
+    modelled: bool
+    """Whether the latency is the table's, not the device's."""
+    failure: str | None
+
+
+def colour(variant: str, variants: tuple[str, ...]) -> str:
+    """The variant's own colour; one that has none takes the spare ones in turn."""
+    if variant in COLOURS:
+        return COLOURS[variant]
+    others = [name for name in dict.fromkeys(variants) if name not in COLOURS]
+    return SPARE_COLOURS[others.index(variant) % len(SPARE_COLOURS)] if variant in others else SPARE_COLOURS[0]
+
+
+def accuracy_latency(rows: tuple[Row, ...]) -> tuple[Point, ...]:
+    """The rows that may be ranked; one that failed a check has no place in the picture."""
+    points = []
+    for row in rows:
+        if not row.ranked or row.artifact is None or row.artifact.evaluation is None or row.measurement is None:
+            continue
+        stats, evaluation = row.measurement.latency_ms, row.artifact.evaluation
+        points.append(
+            Point(
+                label=row.label,
+                variant=row.variant.name,
+                precision=row.artifact.precision,
+                device=f"{row.measurement.device.model} ({row.measurement.device.kind})",
+                latency_ms=stats.median,
+                latency_ci95=stats.ci95,
+                top1=evaluation.top1,
+                top1_ci95=evaluation.ci95,
+            )
+        )
+    return tuple(points)
+
+
+def distributions(rows: tuple[Row, ...]) -> tuple[Distribution, ...]:
+    found = []
+    for row in rows:
+        if not row.ranked or row.artifact is None or row.measurement is None:
+            continue
+        latency_ms, share = _cumulative(row.measurement.latency_ms)
+        found.append(Distribution(row.label, row.variant.name, row.artifact.precision, latency_ms, share))
+    return tuple(found)
+
+
+def _cumulative(stats: LatencyStats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The empirical distribution at no more than `CURVE_POINTS` points, or the stored percentiles without samples."""
+    samples = sorted(sample for sample in stats.samples or () if math.isfinite(sample))
+    if not samples:
+        known = (stats.min, stats.p5, stats.median, stats.p90, stats.p95, stats.p99, stats.max)
+        return known, (0.0, 0.05, 0.5, 0.9, 0.95, 0.99, 1.0)
+    count = min(len(samples), CURVE_POINTS)
+    ranks = [max(1, round(len(samples) * (i + 1) / count)) for i in range(count)]
+    return tuple(samples[rank - 1] for rank in ranks), tuple(rank / len(samples) for rank in ranks)
+
+
+def kept_channels(results: Results) -> KeptChannels | None:
+    sliced = {variant.name: variant.record.groups for variant in results.variants if variant.record.groups}
+    pruned = sliced.get("pruned") or next(iter(sliced.values()), None)
+    if not pruned:
+        return None
+    groups = tuple(pruned)
+    kept = {
+        name: tuple(counts[group].kept_count if group in counts else pruned[group].channels for group in groups)
+        for name, counts in sliced.items()
+        if name != "dense"
+    }
+    return KeptChannels(groups, tuple(pruned[group].channels for group in groups), kept) if kept else None
+
+
+def learning_curve(results: Results) -> tuple[EpisodePoint, ...]:
+    best = -math.inf
+    points = []
+    for episode in results.episodes:
+        best = max(best, episode.reward)
+        points.append(
+            EpisodePoint(
+                index=episode.index,
+                kind=episode.kind,
+                reward=episode.reward,
+                best_reward=best,
+                top1=episode.evaluation.top1 if episode.evaluation else None,
+                latency_ratio=_finite(episode.latency_ms, episode.dense_latency_ms),
+                modelled=episode.latency_source == "table",
+                failure=episode.failure,
+            )
+        )
+    return tuple(points)
+
+
+def _finite(latency_ms: float | None, dense_ms: float | None) -> float | None:
+    """The ratio, or None where one is unknown or the division has no finite answer."""
+    if latency_ms is None or not dense_ms:
+        return None
+    ratio = latency_ms / dense_ms
+    return ratio if math.isfinite(ratio) else None

@@ -1,0 +1,200 @@
+"""What the run showed, in words that a release engineer can act on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.records import Evaluation
+from pipeline.report.results import Results
+from pipeline.report.rows import Row, Speedup
+from pipeline.report.text import interval, number, percent, points, times
+
+Met = Literal["met", "not met", "unknown"]
+PRIMARY = ("tflite", "fp32")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One target of the configuration against what was measured."""
+
+    name: str
+    asked: str
+    got: str
+    met: Met
+
+
+@dataclass(frozen=True)
+class Verdict:
+    headline: str
+    checks: tuple[Check, ...]
+    recommendation: str
+    warnings: tuple[str, ...]
+
+    @property
+    def met(self) -> Met:
+        outcomes = {check.met for check in self.checks}
+        return "not met" if "not met" in outcomes else "unknown" if "unknown" in outcomes or not outcomes else "met"
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95% score interval of a share of `n` (Wilson 1927, "Probable inference", p. 209)."""
+    z = 1.959964
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def accuracy_loss(dense: Evaluation, pruned: Evaluation) -> tuple[float, tuple[float, float]]:
+    """Top-1 lost (dense less pruned) with Newcombe's 95% interval (1998, Statistics in Medicine 17:873, method 10).
+
+    It treats the two as if they had seen different images. They saw the same, so the true interval is narrower; a
+    paired one needs the answers image by image, which a run does not store.
+    """
+    loss = dense.top1 - pruned.top1
+    (dense_low, dense_high), (low, high) = dense.ci95, pruned.ci95
+    below = math.hypot(dense.top1 - dense_low, high - pruned.top1)
+    above = math.hypot(dense_high - dense.top1, pruned.top1 - low)
+    return loss, (loss - below, loss + above)
+
+
+def build_verdict(results: Results, rows: tuple[Row, ...]) -> Verdict:
+    return Verdict(
+        headline=f"{_speed_words(rows)} {_accuracy_words(results)}".strip(),
+        checks=(_latency_check(results, rows), _accuracy_check(results)),
+        recommendation=_recommendation(results, rows),
+        warnings=tuple(_warnings(results, rows)),
+    )
+
+
+def primary_row(rows: tuple[Row, ...], variant: str = "pruned") -> Row | None:
+    """The row that the targets are held against: fp32 TFLite, the precision that the search was paid for."""
+    return next(
+        (
+            row
+            for row in rows
+            if row.variant.name == variant and row.artifact and (row.artifact.format, row.artifact.precision) == PRIMARY
+        ),
+        None,
+    )
+
+
+def _speed_words(rows: tuple[Row, ...]) -> str:
+    row = primary_row(rows)
+    if row is None:
+        return "The pruned network is not exported yet, so its speed is not known."
+    if row.speedup is None:
+        return f"The speed of the pruned network is not known: {row.speedup_missing}."
+    return f"Pruned is {_faster(row.speedup)}."
+
+
+def _faster(speedup: Speedup) -> str:
+    if speedup.comparison and speedup.comparison.verdict == "inconclusive":
+        bounds = interval(speedup.ci95)
+        return f"not measurably faster than dense (speed-up {number(speedup.factor)}, 95% interval {bounds})"
+    bounds = f"95% interval {interval(speedup.ci95)}" if speedup.ci95 else "ratio of medians, not interleaved"
+    if speedup.factor < 1:
+        return f"slower than dense (speed-up {number(speedup.factor)}, {bounds})"
+    return f"{times(speedup.factor)} faster than dense ({bounds})"
+
+
+def _evaluations(results: Results) -> tuple[Evaluation, Evaluation] | None:
+    dense, pruned = results.variant("dense"), results.variant("pruned")
+    if dense and pruned and dense.record.evaluation and pruned.record.evaluation:
+        return dense.record.evaluation, pruned.record.evaluation
+    return None
+
+
+def _accuracy_words(results: Results) -> str:
+    pair = _evaluations(results)
+    if pair is None:
+        return "Its accuracy after fine-tuning is not known yet."
+    loss, (low, high) = accuracy_loss(*pair)
+    images = f"on {pair[1].n_images:,} {pair[1].split} images"
+    if loss == 0:
+        within = f"95% interval of the loss {points(low)} to {points(high)} points"
+        return f"It keeps its top-1 accuracy of {percent(pair[1].top1)}% {images} ({within})."
+    if loss > 0:
+        return f"It loses {points(loss)} points of top-1 (95% interval {points(low)} to {points(high)}) {images}."
+    return f"It gains {points(-loss)} points of top-1 (95% interval {points(-high)} to {points(-low)}) {images}."
+
+
+def _latency_check(results: Results, rows: tuple[Row, ...]) -> Check:
+    target = results.config.search.target
+    row = primary_row(rows)
+    stats = row.measurement.latency_ms if row and row.ranked and row.measurement else None
+    if target.latency is not None:
+        asked = f"at most {number(target.latency)} of dense latency"
+        speedup = row.speedup if row else None
+        if speedup is None:
+            return Check("Latency", asked, "not known", "unknown")
+        bounds = (1 / speedup.ci95[1], 1 / speedup.ci95[0]) if speedup.ci95 else None
+        return Check("Latency", asked, *_against(1 / speedup.factor, bounds, target.latency))
+    limit_ms = target.latency_ms if target.latency_ms is not None else 1000 / (target.fps or 1.0)
+    asked = f"at most {number(limit_ms)} ms" + (f" ({number(target.fps)} frames a second)" if target.fps else "")
+    if stats is None:
+        return Check("Latency", asked, "not known", "unknown")
+    return Check("Latency", asked, *_against(stats.median, stats.ci95, limit_ms, " ms"))
+
+
+def _against(value: float, bounds: tuple[float, float] | None, limit: float, unit: str = "") -> tuple[str, Met]:
+    """The value in words, and whether it keeps the limit; an interval across the limit is said, not hidden."""
+    got = f"{number(value)}{unit}" + (f" (95% interval {interval(bounds)})" if bounds else "")
+    met: Met = "met" if value <= limit else "not met"
+    if bounds and bounds[0] <= limit < bounds[1]:
+        got += "; the interval reaches across the limit"
+    return got, met
+
+
+def _accuracy_check(results: Results) -> Check:
+    allowed = results.config.search.target.accuracy_drop
+    asked = f"at most {points(allowed)} points of top-1 lost"
+    pair = _evaluations(results)
+    if pair is None:
+        return Check("Accuracy", asked, "not known", "unknown")
+    loss, (low, high) = accuracy_loss(*pair)
+    got = f"{points(loss)} points (95% interval {points(low)} to {points(high)})"
+    if low <= allowed < high:
+        got += "; the interval reaches across the limit"
+    # Accuracies are counts of images: without the allowance, 0.75 - 0.74 is more than 0.01.
+    return Check("Accuracy", asked, got, "met" if loss <= allowed + 1e-9 else "not met")
+
+
+def _recommendation(results: Results, rows: tuple[Row, ...]) -> str:
+    dense = results.variant("dense")
+    if dense is None or dense.record.evaluation is None or not any(row.measurement for row in rows):
+        return ""
+    drop = results.config.search.target.accuracy_drop
+    floor = dense.record.evaluation.top1 - drop - 1e-9
+    fit = [row for row in rows if row.status == "passed" and row.ranked and row.top1 is not None and row.top1 >= floor]
+    words = f"parity, measurement and {points(drop)} points of accuracy"
+    if not fit:
+        return f"No artifact passed every check ({words})."
+    best = min(fit, key=lambda row: row.median_ms or math.inf)
+    assert best.artifact and best.measurement
+    return (
+        f"Fastest artifact that passed every check ({words}): {best.artifact.path}, {number(best.median_ms)} ms median "
+        f"on {best.measurement.device.model} ({best.measurement.device.kind}), top-1 {percent(best.top1)}%."
+    )
+
+
+def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
+    found = [f"{row.label}: {problem}. It is not ranked." for row in rows for problem in row.problems]
+    found += [
+        f"{row.label}: parity not checked ({row.artifact.parity.reason or 'no reason given'})."
+        for row in rows
+        if row.artifact and row.artifact.parity.passed is None
+    ]
+    if results.missing_stages:
+        found.append(
+            f"Not run: {', '.join(results.missing_stages)}. `pocketprune run` with the same configuration goes on."
+        )
+    if results.search and results.search.target_met is False:
+        found.append("The search found no plan that meets the latency target; the nearest one is shown.")
+    kinds = {row.measurement.device.kind for row in rows if row.measurement} - {"device"}
+    if kinds:
+        found.append(f"Measured on: {', '.join(sorted(kinds))}, not on a phone. Latency on a phone will differ.")
+    if results.strays:
+        found.append(f"Measurements of files that this run did not export are left out: {', '.join(results.strays)}.")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,318 @@
+"""Writes a run folder through the real records, so that a change of a record breaks these tests and not a report.
+
+The figures are made up, in the size that MobileNetV2 on handwritten digits has; `random.Random(0)` draws the samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from device_bench.records import (
+    ArtifactInfo,
+    BenchSpec,
+    Comparison,
+    ComparisonResult,
+    DelegateUse,
+    DeviceInfo,
+    LatencyStats,
+    Measurement,
+    MemoryUse,
+    RuntimeInfo,
+    ThermalState,
+)
+from pipeline.config import Config
+from pipeline.records import Architecture, Artifact, Episode, EpisodeStep, Evaluation, GroupPlan, Parity, PruningPlan
+from pipeline.report.verdict import wilson
+
+STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
+SECONDS = {"baseline": 51.2, "profile": 78.4, "search": 207.0, "finetune": 49.1, "export": 31.8, "bench": 44.0}
+GROUPS = {
+    "features.0.0": 32,
+    "features.2.conv.0.0": 96,
+    "features.2.conv.2": 24,
+    "features.3.conv.0.0": 144,
+    "features.4.conv.0.0": 144,
+    "features.4.conv.2": 32,
+    "features.5.conv.0.0": 192,
+    "features.7.conv.2": 64,
+    "features.8.conv.0.0": 384,
+    "features.11.conv.2": 96,
+    "features.12.conv.0.0": 576,
+    "features.14.conv.2": 160,
+    "features.15.conv.0.0": 960,
+    "features.18.0": 1280,
+}
+KEEP = {
+    "pruned": (0.75, 0.5, 0.67, 0.33, 0.39, 0.5, 0.29, 0.38, 0.17, 0.33, 0.14, 0.25, 0.12, 0.2),
+    "uniform": (0.5,) * len(GROUPS),
+}
+MEDIAN_MS = {"dense": 0.643, "uniform": 0.191, "pruned": 0.142}
+TOP1 = {"dense": 0.9874, "uniform": 0.9748, "pruned": 0.9824}
+SPEED = {"fp32": 1.0, "fp16": 1.04, "int8": 0.62}
+
+
+class SampleRun:
+    """A run folder under construction; `write` puts down all stages up to `until`."""
+
+    def __init__(self, folder: Path, name: str = "demo", device_model: str = "Intel Xeon 2.80 GHz, 2 cores") -> None:
+        self.folder = folder
+        self.name = name
+        self.device = DeviceInfo(
+            id="host-5f1c", kind="host", model=device_model, os="Linux 6.1", abi="x86_64", soc=None
+        )
+        self.random = random.Random(0)
+
+    def write(self, until: str = "bench") -> Path:
+        config = Config.model_validate({"name": self.name, "search": {"target": {"latency": 0.25}}})
+        self._text("config.yaml", yaml.safe_dump(json.loads(config.model_dump_json())))
+        self.json(
+            "manifest.json",
+            {
+                "run": self.name,
+                "started_at": "2026-11-21T14:00:00Z",
+                "seed": 0,
+                "git_commit": "5d9a5dd0c0ffee",
+                "versions": {"python": "3.12.3", "torch": "2.15.0", "ai-edge-litert": "2.1.2"},
+                "machine": {"cpu": "Intel Xeon", "cores": 2, "memory_gb": 8},
+            },
+        )
+        for stage in STAGES[: STAGES.index(until) + 1]:
+            getattr(self, f"_{stage}")()
+            self.json(f"{stage}/done.json", {"stage": stage, "inputs": "0" * 64, "seconds": SECONDS[stage]})
+        return self.folder
+
+    def json(self, path: str, value: Any) -> None:
+        self._text(path, json.dumps(value))
+
+    def _text(self, path: str, text: str) -> None:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text, encoding="utf-8")
+
+    def _baseline(self) -> None:
+        self._text("baseline/evaluation.json", evaluation(TOP1["dense"]).model_dump_json())
+
+    def _profile(self) -> None:
+        self.json("profile/latency_table.json", {"device": "host", "error": {"median": 0.031, "p90": 0.084, "n": 10}})
+
+    def _search(self) -> None:
+        episodes = [self.episode(index) for index in range(55)]
+        self._text("search/episodes.jsonl", "".join(f"{episode.model_dump_json()}\n" for episode in episodes))
+        self._text("search/plan.json", plan("pruned").model_dump_json())
+        self._text("search/controls/uniform.json", plan("uniform").model_dump_json())
+        self.json("search/summary.json", search_summary())
+
+    def _finetune(self) -> None:
+        for folder, variant in (("finetune", "pruned"), ("finetune/uniform", "uniform")):
+            self._text(f"{folder}/plan.json", plan(variant).model_dump_json())
+            self._text(f"{folder}/evaluation.json", evaluation(TOP1[variant]).model_dump_json())
+
+    def _export(self) -> None:
+        self.json("export/artifacts.json", [artifact.model_dump() for artifact in self.artifacts()])
+        self.json("export/variants.json", [variant(name) for name in MEDIAN_MS])
+
+    def _bench(self) -> None:
+        lines = [
+            {"artifact": artifact.path, "measurement": self.measurement(artifact).model_dump()}
+            for artifact in self.artifacts()
+            if artifact.format == "tflite"
+        ]
+        self._text("bench/measurements.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
+        self._text("bench/comparison.json", comparison().model_dump_json())
+
+    def artifacts(self) -> list[Artifact]:
+        return [
+            artifact(name, format_, precision)
+            for name in MEDIAN_MS
+            for format_, precision in (("tflite", "fp32"), ("tflite", "fp16"), ("tflite", "int8"), ("coreml", "fp16"))
+        ]
+
+    def measurement(self, of: Artifact) -> Measurement:
+        centre = MEDIAN_MS[of.variant] * SPEED[of.precision]
+        rejected = ("unstable: 12% between processes",) if (of.variant, of.precision) == ("uniform", "fp16") else ()
+        return Measurement(
+            device=self.device,
+            runtime=RuntimeInfo(name="litert", version="2.1.2", runner="litert_runner.py", runner_sha256="ab" * 32),
+            artifact=ArtifactInfo(
+                path=of.path,
+                sha256=of.sha256,
+                format=of.format,
+                precision=of.precision,
+                size_bytes=of.size_bytes,
+            ),
+            spec=BenchSpec(processes=5),
+            latency_ms=self.latency(centre),
+            init_ms=4.1,
+            first_ms=centre * 2.2,
+            fps=1000 / (centre * 1.02),
+            memory=MemoryUse(peak_rss_mb=61.4 + centre * 9, model_mb=9 * centre + 1, method="VmHWM"),
+            power=None,
+            thermal=ThermalState(start_c=None, end_c=None, freq_mhz_min=2800, freq_mhz_max=2800, throttled=None),
+            delegate=DelegateUse(name="XNNPACK", partitions=1, nodes_delegated=65, nodes_total=65),
+            ops=None,
+            missing={"power": "no RAPL counters on this machine", "ops": "not asked for"},
+            valid=not rejected,
+            rejections=rejected,
+            started_at="2026-11-21T14:08:00Z",
+        )
+
+    def latency(self, centre: float) -> LatencyStats:
+        samples = sorted(centre * (0.97 + self.random.lognormvariate(-3.4, 0.9)) for _ in range(500))
+
+        def at(share: float) -> float:
+            return samples[int(share * (len(samples) - 1))]
+
+        mean = sum(samples) / len(samples)
+        return LatencyStats(
+            median=at(0.5),
+            mean=mean,
+            std=(sum((sample - mean) ** 2 for sample in samples) / len(samples)) ** 0.5,
+            min=samples[0],
+            max=samples[-1],
+            p5=at(0.05),
+            p90=at(0.9),
+            p95=at(0.95),
+            p99=at(0.99),
+            n=len(samples),
+            ci95=(at(0.5) * 0.988, at(0.5) * 1.013),
+            samples=tuple(samples),
+            processes=(100,) * 5,
+        )
+
+    def episode(self, index: int) -> Episode:
+        progress = 1 - 0.97**index
+        ratio = 0.75 - 0.5 * progress + self.random.uniform(-0.08, 0.08)
+        accuracy = 0.93 + 0.04 * progress - self.random.uniform(0, 0.05)
+        failed = index == 17
+        step = EpisodeStep(
+            group="features.0.0",
+            action=3,
+            kept=24,
+            evaluation=evaluation(accuracy, "validation"),
+            latency_ms=0.5,
+            dense_latency_ms=0.64,
+            target_ratio=0.25,
+            latency_source="table",
+            reward=-0.2,
+        )
+        return Episode(
+            index=index,
+            seed=0,
+            kind="reference" if index == 0 else "greedy" if index == 54 else "explore",
+            steps=(step,),
+            plan={"features.0.0": 24},
+            evaluation=None if failed else evaluation(accuracy, "validation"),
+            latency_ms=None if failed else ratio * 0.64,
+            dense_latency_ms=0.64,
+            latency_source="table" if index % 6 == 5 else "measured",
+            reward=-1.0 if failed else accuracy - 1 + 0.5 * (1 - ratio) - 0.4,
+            failure="the exported network did not load" if failed else None,
+        )
+
+
+def evaluation(top1: float, split: Any = "test") -> Evaluation:
+    n = 397 if split == "test" else 300
+    return Evaluation(split=split, top1=top1, top5=0.9995, loss=0.06, n_images=n, ci95=wilson(top1, n))
+
+
+def plan(variant: str) -> PruningPlan:
+    counts = zip(GROUPS.items(), KEEP[variant], strict=True)
+    groups = {
+        group: GroupPlan(channels=channels, kept=tuple(range(max(1, round(channels * share)))))
+        for (group, channels), share in counts
+    }
+    return PruningPlan(
+        architecture=Architecture(name="mobilenet_v2", num_classes=10, image_size=64), groups=groups, provenance={}
+    )
+
+
+def variant(name: str) -> dict[str, Any]:
+    counts = plan(name).groups if name in KEEP else {}
+    share = {"dense": 1.0, "uniform": 0.27, "pruned": 0.16}[name]
+    return {
+        "name": name,
+        "params": round(2_236_682 * share),
+        "macs": round(25_540_000 * share),
+        "plan": None if name == "dense" else "finetune/plan.json" if name == "pruned" else f"finetune/{name}/plan.json",
+        "evaluation": evaluation(TOP1[name]).model_dump(),
+        "groups": {
+            group: {"channels": channels, "kept_count": len(counts[group].kept) if counts else channels}
+            for group, channels in GROUPS.items()
+        },
+    }
+
+
+def artifact(variant_name: str, format_: Any, precision: str) -> Artifact:
+    suffix = "tflite" if format_ == "tflite" else "mlpackage"
+    path = f"export/{variant_name}-{precision}.{suffix}"
+    failed = (variant_name, precision) == ("dense", "int8")
+    top1 = TOP1[variant_name] - (0.021 if failed else 0.0025 if precision == "int8" else 0.0)
+    share = {"dense": 1.0, "uniform": 0.27, "pruned": 0.16}[variant_name]
+    bytes_each = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+    on_host = format_ == "tflite"
+    return Artifact(
+        variant=variant_name,
+        format=format_,
+        precision=precision,
+        path=path,
+        sha256=hashlib.sha256(path.encode()).hexdigest(),
+        size_bytes=round(2_236_682 * share * bytes_each) + 41_000,
+        evaluation=evaluation(top1),
+        parity=Parity(
+            method="litert" if on_host else "torch-mil",
+            max_rel_error={"fp32": 2.1e-6, "fp16": 8.4e-4, "int8": 0.062}[precision],
+            top1_agreement=0.969 if failed else 1.0,
+            n=128,
+            passed=not failed,
+            reason="2.1 points of accuracy lost, at most 1 allowed" if failed else None,
+        ),
+        missing={} if on_host else {"measurement": "Core ML runs on Apple devices only; this run has none"},
+    )
+
+
+def comparison() -> ComparisonResult:
+    return ComparisonResult(
+        comparisons=tuple(
+            Comparison(
+                baseline="export/dense-fp32.tflite",
+                candidate=f"export/{name}-fp32.tflite",
+                ratio=MEDIAN_MS[name] / MEDIAN_MS["dense"],
+                ci95=(MEDIAN_MS[name] / MEDIAN_MS["dense"] * 0.97, MEDIAN_MS[name] / MEDIAN_MS["dense"] * 1.03),
+                verdict="faster",
+                noise_floor=0.012,
+            )
+            for name in ("uniform", "pruned")
+        ),
+        measurements=(),
+    )
+
+
+def search_summary() -> dict[str, Any]:
+    return {
+        "agent": "dqn",
+        "reward": "latency",
+        "latency_source": "hybrid",
+        "episodes": 55,
+        "wall_s": 203.2,
+        "device_measurements": 61,
+        "latency_table_error": {"median": 0.031, "p90": 0.084, "n": 10},
+        "dense_latency_ms": 0.641,
+        "target_ratio": 0.25,
+        "target_met": True,
+        "finalists": [
+            {
+                "plan_id": hashlib.sha256(str(episode).encode()).hexdigest(),
+                "episode": episode,
+                "ratio": 0.21 + 0.008 * place,
+                "ci95": [0.205 + 0.008 * place, 0.216 + 0.008 * place],
+                "validation_top1": 0.981 - 0.003 * place,
+            }
+            for place, episode in enumerate((48, 51, 39, 44, 53))
+        ],
+        "greedy": {"ratio": 0.228, "top1": 0.977},
+    }
