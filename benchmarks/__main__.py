@@ -1,4 +1,4 @@
-"""Runs the benchmarks: every module of this folder with a `main(argv) -> int` is one, named by its file.
+"""Runs the benchmarks: every file of this folder that can be run is one, and its name is the file's.
 
     python -m benchmarks                       all of them
     python -m benchmarks --only NAME [NAME..]  some
@@ -25,8 +25,8 @@ def known() -> dict[str, str]:
     names = {}
     for path in sorted(FOLDER.glob("*.py")):
         tree = ast.parse(path.read_text(), str(path))
-        has_main = any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
-        if has_main and not path.name.startswith("_"):
+        runs = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree.body)
+        if runs and not path.name.startswith("_"):
             names[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return names
 
@@ -34,8 +34,8 @@ def known() -> dict[str, str]:
 def run(name: str, arguments: list[str]) -> int:
     print(f"== {name} {' '.join(arguments)}".rstrip(), flush=True)
     start = time.perf_counter()
-    call = f"import sys; from benchmarks.{name} import main; sys.exit(main(sys.argv[1:]))"
-    code = subprocess.run([sys.executable, "-c", call, *arguments], cwd=FOLDER.parent, check=False).returncode
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    code = subprocess.run(command, cwd=FOLDER.parent, check=False).returncode
     outcome = "done" if code == 0 else f"FAILED with exit code {code}"
     print(f"== {name}: {outcome} in {time.perf_counter() - start:.0f} s\n", flush=True)
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,16 @@ def commands(group: Any, prefix: str = "pocketprune") -> dict[str, Any]:
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    """Fenced blocks, those inside lists included."""
+    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(text) for _, text in blocks]
 
 
 def test_configuration_md_has_every_key_with_its_default() -> None:
     keys = configuration_keys()
-    documented = {key: value for key, value in documented_keys(CONFIGURATION).items() if "data.options" not in key}
+    documented = {
+        key: value for key, value in documented_keys(CONFIGURATION).items() if not key.startswith("data.options.")
+    }
     assert documented == keys
 
 
@@ -99,6 +104,10 @@ def test_exit_codes_are_those_of_the_errors() -> None:
         for value in vars(importlib.import_module(module)).values():
             if isinstance(value, type) and issubclass(value, Exception):
                 assert vars(value).get("exit_code", 1) in codes
+
+
+def test_the_readme_shows_how_to_slim_a_network_of_ones_own() -> None:
+    assert any("own_net.py:build" in block for block in code_blocks(ROOT / "README.md", "yaml"))
 
 
 def test_the_readme_is_short() -> None:
