@@ -16,6 +16,7 @@ from pipeline.report.series import (
     distributions,
     kept_channels,
     learning_curve,
+    log_ticks,
 )
 
 Figure = dict[str, Any]
@@ -39,7 +40,11 @@ def build_charts(results: Results, rows: tuple[Row, ...]) -> dict[str, Figure | 
 def _layout(**own: Any) -> Figure:
     # The legend lies above the plot and the margins adapt, so that a phone's width keeps the plot wide.
     base: Figure = {
-        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif", "size": 12, "color": INK},
+        "font": {
+            "family": "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+            "size": 12,
+            "color": INK,
+        },
         "margin": {"l": 56, "r": 12, "t": 12, "b": 48},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
@@ -52,6 +57,11 @@ def _layout(**own: Any) -> Figure:
 def _axis(title: str, **own: Any) -> Figure:
     line = {"gridcolor": GRID, "zeroline": False, "linecolor": "#9aa5b1", "ticks": "outside", "tickcolor": "#9aa5b1"}
     return line | {"title": {"text": title, "standoff": 8}, "automargin": True} | own
+
+
+def _log_axis(title: str, values: list[float]) -> Figure:
+    ticks = log_ticks(values)
+    return _axis(title, type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
 
 
 def _error_bars(centres: list[float], bounds: list[tuple[float, float] | None], tone: str) -> Figure:
@@ -115,7 +125,8 @@ def _accuracy_latency(results: Results, rows: tuple[Row, ...]) -> Figure | None:
         for precision in shapes
     ]
     layout = _layout(
-        xaxis=_axis("Median latency, ms (log)", type="log", dtick="D2"), yaxis=_axis("Top-1 on the test split, %")
+        xaxis=_log_axis("Median latency, ms (log)", [point.latency_ms for point in points]),
+        yaxis=_axis("Top-1 on the test split, %"),
     )
     return {"data": [*traces, *legend_only], "layout": layout}
 
@@ -143,7 +154,7 @@ def _latency(rows: tuple[Row, ...]) -> Figure | None:
         for curve in curves
     ]
     layout = _layout(
-        xaxis=_axis("Latency of one inference, ms (log)", type="log", dtick="D2"),
+        xaxis=_log_axis("Latency of one inference, ms (log)", [x for curve in curves for x in curve.latency_ms]),
         yaxis=_axis("Inferences done within it, %", range=[0, 101]),
     )
     return {"data": traces, "layout": layout}

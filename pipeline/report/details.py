@@ -1,16 +1,17 @@
-"""The page's smaller tables: key figures, the search, each stage's time, each measurement, where it all comes from."""
+"""The page's smaller tables: key figures, the search, each stage's time, each measurement."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from device_bench.records import BenchSpec, Measurement
+from device_bench.records import Measurement
 from pipeline.report.results import STAGES, Results
 from pipeline.report.rows import Row
-from pipeline.report.table import method_words
-from pipeline.report.text import DASH, duration, interval, number, one_line, percent, points, times
-from pipeline.report.verdict import accuracy_loss, primary_row
+from pipeline.report.table import STATUS_WORDS, method_words
+from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
+from pipeline.report.verdict import PRIMARY, accuracy_loss, primary_row
 
 SOURCE_WORDS = {
     "measured": "measured on the device at every step",
@@ -90,7 +91,7 @@ def _search_facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("Wall time", duration(search.wall_s)),
         ("Measurements on the device", number_of(search.device_measurements)),
         ("Dense latency in the search", _with_unit(search.dense_latency_ms, "ms")),
-        ("Target, latency / dense", number(search.target_ratio)),
+        ("Target, latency / dense", DASH if search.target_ratio is None else f"{search.target_ratio:.4g}"),
         ("A finalist meets the target", found),
         (
             "Error of the latency table (relative, on variants it was not fitted on)",
@@ -202,12 +203,8 @@ def _from_to(first: float | None, last: float | None) -> str:
 
 def _why_missing(measurements: list[Measurement]) -> str:
     """Every reason that stands behind a dash, each once."""
-    shown = ("init_ms", "first_ms", "memory", "thermal", "delegate", "power", "fps")
     reasons = dict.fromkeys(
-        f"{name}: {one_line(measurement.missing[name])}"
-        for measurement in measurements
-        for name in shown
-        if getattr(measurement, name) is None
+        f"{name}: {one_line(reason)}" for measurement in measurements for name, reason in measurement.missing.items()
     )
     methods = dict.fromkeys(
         f"{name} by {method_words(use.method)}"
@@ -219,78 +216,30 @@ def _why_missing(measurements: list[Measurement]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def provenance(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
-    """Where every figure comes from: run, machine, devices, files, and the versions of what made them."""
-    manifest, config = results.manifest, results.config
-    run = (
-        ("Run", manifest.run),
-        ("Started", manifest.started_at or DASH),
-        ("Seed", DASH if manifest.seed is None else str(manifest.seed)),
-        ("Git commit", manifest.git_commit or f"{DASH} not run from a git checkout"),
-        ("Network", f"{config.model.name}, weights: {config.model.weights or 'trained in this run'}"),
-        ("Data", f"{config.data.name} at {config.data.image_size} px"),
-        ("Importance, rounding", f"{config.pruning.importance}, multiples of {config.pruning.round_to}"),
-        *((f"Machine: {key}", one_line(str(value))) for key, value in manifest.machine.items()),
+def overview(runs: Sequence[tuple[Results, tuple[Row, ...]]]) -> Grid:
+    """The fp32 variants of several runs in one table."""
+    return Grid(
+        title="Overview: TFLite fp32 of every variant",
+        align="lllrrrrl",
+        heads=("Run", "Variant", "Device", "Top-1, %", "95% interval", "Median, ms", "Speed-up vs dense", "Checks"),
+        rows=tuple(
+            _overview_line(results, row)
+            for results, rows in runs
+            for row in rows
+            if row.artifact is None or (row.artifact.format, row.artifact.precision) == PRIMARY
+        ),
     )
-    versions = tuple((str(key), one_line(str(value))) for key, value in manifest.versions.items())
-    return {"run": run, "versions": versions, "grids": [grid for grid in (_devices(rows), _files(rows)) if grid.rows]}
 
 
-def _devices(rows: tuple[Row, ...]) -> Grid:
-    lines = dict.fromkeys(_device_line(row.measurement) for row in rows if row.measurement)
-    heads = ("Device", "Kind", "Identity", "System, ABI, SoC", "Runtime", "Runner", "Runner SHA-256", "Specification")
-    return Grid("Devices and runtimes", "lllllccl", heads, tuple(lines))
-
-
-def _device_line(measurement: Measurement) -> tuple[str, ...]:
-    device, runtime = measurement.device, measurement.runtime
+def _overview_line(results: Results, row: Row) -> tuple[str, ...]:
+    evaluation = row.artifact.evaluation if row.artifact else row.variant.record.evaluation
     return (
-        device.model,
-        device.kind,
-        device.id,
-        ", ".join(part for part in (device.os, device.abi, device.soc) if part),
-        f"{runtime.name} {runtime.version}",
-        runtime.runner,
-        (runtime.runner_sha256 or DASH)[:16],
-        _spec_words(measurement.spec),
+        results.folder,
+        row.variant.name,
+        f"{row.measurement.device.model} ({row.measurement.device.kind})" if row.measurement else DASH,
+        percent(evaluation.top1 if evaluation else None),
+        percent_interval(evaluation.ci95 if evaluation else None),
+        number(row.measurement.latency_ms.median if row.measurement else None),
+        times(row.speedup.factor if row.speedup else None),
+        STATUS_WORDS[row.status],
     )
-
-
-def _spec_words(spec: BenchSpec) -> str:
-    pinned = f", CPUs {', '.join(map(str, spec.affinity))}" if spec.affinity else ""
-    loop = f"{spec.warmup_runs} warm-up, at least {spec.timed_runs} runs and {number(spec.min_seconds)} s"
-    threads = f"{spec.threads} thread{'s' if spec.threads > 1 else ''}"
-    return f"{spec.processes} \u00d7 ({loop}), {threads}, {spec.accelerator}{pinned}"
-
-
-def _files(rows: tuple[Row, ...]) -> Grid:
-    heads = (
-        "File",
-        "SHA-256",
-        "Bytes",
-        "Parity by",
-        "Largest relative error",
-        "Top-1 agreement, %",
-        "Images",
-        "Parity",
-    )
-    lines = {
-        row.artifact.path: (
-            row.artifact.path,
-            row.artifact.sha256,
-            f"{row.artifact.size_bytes:,}",
-            row.artifact.parity.method or DASH,
-            number(row.artifact.parity.max_rel_error, 2),
-            percent(row.artifact.parity.top1_agreement),
-            f"{row.artifact.parity.n:,}" if row.artifact.parity.method else DASH,
-            _parity_words(row.artifact.parity.passed, row.artifact.parity.reason),
-        )
-        for row in rows
-        if row.artifact
-    }
-    return Grid("Exported files", "ccrlrrrl", heads, tuple(lines.values()))
-
-
-def _parity_words(passed: bool | None, reason: str | None) -> str:
-    word = {True: "passed", False: "failed", None: "not checked"}[passed]
-    return f"{word}: {one_line(reason)}" if reason else word

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.errors import StorageError
 from pipeline.report import text
-from pipeline.report.details import provenance, run_details
+from pipeline.report.details import overview, run_details
+from pipeline.report.provenance import provenance
 from pipeline.report.results import read_results
 from pipeline.report.rows import Row, build_rows
 from pipeline.report.summary import summary_json, summary_md
@@ -64,12 +65,9 @@ def compare_report(run_dirs: list[Path], out_dir: Path) -> Path:
     Raises:
         StorageError: a run cannot be read (DamagedFileError), or the folder cannot be written.
     """
-    runs = []
-    for run_dir in run_dirs:
-        results = read_results(run_dir)
-        rows = build_rows(results)
-        runs.append({"results": results, "verdict": build_verdict(results, rows), **_table(rows)})
-    page = _render("compare.html.j2", runs=runs, columns=COLUMNS)
+    read = [(results, build_rows(results)) for results in map(read_results, run_dirs)]
+    runs = [{"results": results, "verdict": build_verdict(results, rows), **_table(rows)} for results, rows in read]
+    page = _render("compare.html.j2", runs=runs, overview=overview(read))
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         return _write(out_dir / "index.html", page)

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
@@ -19,6 +21,7 @@ from pipeline.report.series import (
     distributions,
     kept_channels,
     learning_curve,
+    log_ticks,
 )
 
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "D", "dynamic": "^", "palette6": "P"}
@@ -73,7 +76,7 @@ def _accuracy_latency(results: Results, rows: tuple[Row, ...]) -> Figure | None:
             capsize=2.5,
             label=_plain(point.label),
         )
-    axes.set_xscale("log")
+    _log_axis(axes, [point.latency_ms for point in points])
     axes.set(xlabel="Median latency, ms (log)", ylabel="Top-1 on the test split, %")
     return _finish(figure)
 
@@ -94,7 +97,7 @@ def _latency(rows: tuple[Row, ...]) -> Figure | None:
             linestyle=LINES.get(curve.precision, (0, (5, 1))),
             label=_plain(curve.label),
         )
-    axes.set_xscale("log")
+    _log_axis(axes, [x for curve in curves for x in curve.latency_ms])
     axes.set(xlabel="Latency of one inference, ms (log)", ylabel="Inferences done within it, %", ylim=(0, 101))
     return _finish(figure)
 
@@ -139,6 +142,13 @@ def _learning_curve(results: Results) -> Figure | None:
         bottom.axhline(results.search.target_ratio, color="#1f2933", linestyle="--", linewidth=1, label="target")
     bottom.set(xlabel="Episode", ylabel="Latency / dense")
     return _finish(figure)
+
+
+def _log_axis(axes: Axes, values: list[float]) -> None:
+    ticks = log_ticks(values)
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _columns(pairs: list[tuple[int, float]]) -> tuple[list[int], list[float]]:

@@ -120,6 +120,8 @@ class VariantResult:
 class Results:
     """Everything that a report shows; what a run has not reached is None or empty."""
 
+    folder: str
+    """The name of the run folder."""
     config: Config
     manifest: Manifest
     stage_seconds: dict[str, float | None]
@@ -160,6 +162,7 @@ def read_results(run_dir: Path) -> Results:
     known = {artifact.path for artifact in artifacts}
     table = _read(LatencyTable, run_dir / "profile" / "latency_table.json") if "profile" in done else None
     return Results(
+        folder=run_dir.resolve().name,
         config=_read_config(run_dir / "config.yaml"),
         manifest=_read(Manifest, run_dir / "manifest.json"),
         stage_seconds={stage: _read(StageDone, run_dir / stage / "done.json").seconds for stage in done},

@@ -80,9 +80,11 @@ class Row:
 
     @property
     def median_ms(self) -> float | None:
-        if self.measurement is None or not math.isfinite(self.measurement.latency_ms.median):
+        """The median, or None where it is no time: neither measured, nor finite, nor above zero."""
+        if self.measurement is None:
             return None
-        return self.measurement.latency_ms.median
+        median = self.measurement.latency_ms.median
+        return median if math.isfinite(median) and median > 0 else None
 
     @property
     def top1(self) -> float | None:
@@ -92,7 +94,7 @@ class Row:
     def unmeasured_reason(self) -> str:
         if self.artifact is None:
             return "not exported yet"
-        return self.artifact.missing.get("measurement", "the bench stage holds no measurement of it")
+        return self.artifact.missing.get("measurement", "no measurement of it is stored")
 
 
 def build_rows(results: Results) -> tuple[Row, ...]:
@@ -113,7 +115,8 @@ def _or_none(result: ArtifactResult) -> tuple[Measurement | None, ...]:
 
 def _with_speedup(row: Row, rows: list[Row], results: Results) -> Row:
     if row.variant.name == "dense":
-        return Row(row.variant, row.artifact, row.measurement, None, "it is the reference")
+        reason = next(iter(row.problems), row.unmeasured_reason if row.measurement is None else "")
+        return Row(row.variant, row.artifact, row.measurement, None, reason)
     found = _speedup(row, rows, results)
     if isinstance(found, str):
         return Row(row.variant, row.artifact, row.measurement, None, found)
@@ -122,20 +125,21 @@ def _with_speedup(row: Row, rows: list[Row], results: Results) -> Row:
 
 def _speedup(row: Row, rows: list[Row], results: Results) -> Speedup | str:
     if row.measurement is None or row.artifact is None:
-        return "not measured"
+        return row.unmeasured_reason
     if row.problems:
         return row.problems[0]
     dense = next((other for other in rows if _is_dense_twin(other, row)), None)
     if dense is None or dense.artifact is None:
         return "no dense network of this format and precision was measured on this device"
     if not dense.ranked:
-        return f"the dense one: {'; '.join(dense.problems)}"
+        reasons = "; ".join(dense.problems) or "its median is no time"
+        return f"no dense network to compare with: {reasons}"
     comparison = _comparison(results, dense, row)
     if comparison:
         low, high = comparison.ci95
         return Speedup(1 / comparison.ratio, (1 / high, 1 / low), comparison)
-    if not dense.median_ms or not row.median_ms:
-        return "a median that is no positive number"
+    if dense.median_ms is None or row.median_ms is None:
+        return "its median is no time"
     return Speedup(dense.median_ms / row.median_ms, None, None)
 
 

@@ -55,7 +55,8 @@ class EpisodePoint:
     index: int
     kind: str
     reward: float
-    best_reward: float
+    best_reward: float | None
+    """Of this and all earlier episodes."""
     top1: float | None
     latency_ratio: float | None
     modelled: bool
@@ -69,6 +70,15 @@ def colour(variant: str, variants: tuple[str, ...]) -> str:
         return COLOURS[variant]
     others = [name for name in dict.fromkeys(variants) if name not in COLOURS]
     return SPARE_COLOURS[others.index(variant) % len(SPARE_COLOURS)] if variant in others else SPARE_COLOURS[0]
+
+
+def log_ticks(values: list[float]) -> list[float]:
+    """1, 2, 5, 10, ... over the range of the values, one beyond each end."""
+    low, high = math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1
+    ticks = [digit * 10.0**power for power in range(low, high + 1) for digit in (1, 2, 5)]
+    first = max(index for index, tick in enumerate(ticks) if tick <= min(values))
+    last = min(index for index, tick in enumerate(ticks) if tick >= max(values))
+    return ticks[first : last + 1]
 
 
 def accuracy_latency(rows: tuple[Row, ...]) -> tuple[Point, ...]:
@@ -105,7 +115,7 @@ def distributions(rows: tuple[Row, ...]) -> tuple[Distribution, ...]:
 
 def _cumulative(stats: LatencyStats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The empirical distribution at no more than `CURVE_POINTS` points, or the stored percentiles without samples."""
-    samples = sorted(sample for sample in stats.samples or () if math.isfinite(sample))
+    samples = sorted(sample for sample in stats.samples or () if math.isfinite(sample) and sample > 0)
     if not samples:
         known = (stats.min, stats.p5, stats.median, stats.p90, stats.p95, stats.p99, stats.max)
         return known, (0.0, 0.05, 0.5, 0.9, 0.95, 0.99, 1.0)
@@ -129,10 +139,11 @@ def kept_channels(results: Results) -> KeptChannels | None:
 
 
 def learning_curve(results: Results) -> tuple[EpisodePoint, ...]:
-    best = -math.inf
+    best: float | None = None
     points = []
     for episode in results.episodes:
-        best = max(best, episode.reward)
+        if math.isfinite(episode.reward):
+            best = episode.reward if best is None else max(best, episode.reward)
         points.append(
             EpisodePoint(
                 index=episode.index,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.records import Artifact
 from pipeline.report.results import ArtifactResult, Results, VariantResult
 from pipeline.report.rows import Row
-from pipeline.report.table import COLUMNS, STATUS_WORDS, Cell, Notes
-from pipeline.report.text import one_line
+from pipeline.report.table import COLUMNS, Cell, Column, Notes
+from pipeline.report.text import DASH, one_line
 from pipeline.report.verdict import Verdict
 
+MD_WIDTH = 100
 MD_TABLES = (
-    ("variant", "format", "precision", "device", "top1", "latency_median_ms", "latency_p95_ms", "speedup"),
-    ("variant", "format", "precision", "device", "fps", "peak_rss_mb", "energy_mj", "size_bytes", "params", "macs"),
+    ("variant", "file", "device", "top1", "latency_median_ms", "speedup"),
+    ("variant", "file", "device", "latency_p95_ms", "fps", "peak_rss_mb", "energy_mj", "size_bytes", "status"),
 )
+FILE = Column("file", "File", "", lambda row: Cell(_file(row)), numeric=False)
+"""Format and precision in one column, which Markdown's narrow tables need."""
 
 
 def summary_json(results: Results) -> dict[str, Any]:
@@ -75,60 +79,64 @@ def _artifact(result: ArtifactResult) -> dict[str, Any]:
     }
 
 
+def _file(row: Row) -> str:
+    return f"{row.artifact.format} {row.artifact.precision}" if row.artifact else DASH
+
+
 def summary_md(results: Results, rows: tuple[Row, ...], verdict: Verdict) -> str:
-    """The verdict and the summary table in Markdown, at most about a hundred columns wide."""
-    notes, config = Notes(), results.config
-    checks = [
-        f"- {check.name} target {check.met}: {check.asked} asked, {check.got} measured" for check in verdict.checks
+    """The verdict and the summary table in Markdown, about a hundred columns wide."""
+    notes = Notes()
+    said = [f"{check.name} target {check.met}: asked {check.asked}; {check.got}." for check in verdict.checks]
+    said += [verdict.recommendation] if verdict.recommendation else []
+    config = results.config
+    blocks = [
+        [f"# {escape_md(f'{config.name}: {config.model.name} on {config.data.name}')}"],
+        _wrapped(verdict.headline),
+        [line for text in said for line in _wrapped(text, "- ")],
+        *[_measured_table(rows, keys, notes) for keys in MD_TABLES],
+        _measured_table(tuple(_first_of_each(rows)), ("variant", "params", "macs"), notes),
+        [line for index, text in enumerate(notes.texts, start=1) for line in _wrapped(text, f"{index}. ")],
+        [line for text in verdict.warnings for line in _wrapped(text, "- ")],
     ]
-    tables = [_md_table(rows, keys, notes) for keys in MD_TABLES]
-    lines = [
-        f"# {escape_md(f'{config.name}: {config.model.name} on {config.data.name}')}",
-        "",
-        escape_md(verdict.headline),
-        "",
-        *[escape_md(check) for check in checks],
-        *([f"- {escape_md(verdict.recommendation)}"] if verdict.recommendation else []),
-        "",
-        *tables[0],
-        "",
-        *tables[1],
-        "",
-        *[f"{index}. {escape_md(text)}" for index, text in enumerate(notes.texts, start=1)],
-        *([""] if notes.texts else []),
-        *[f"- {escape_md(warning)}" for warning in verdict.warnings],
-    ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def _md_table(rows: tuple[Row, ...], keys: Sequence[str], notes: Notes) -> list[str]:
-    columns = [column for column in COLUMNS if column.key in keys]
-    heads = [f"{column.title} ({column.unit})" if column.unit else column.title for column in columns]
-    body = [[_md_cell(column.cell, column.key, row, notes) for column in columns] for row in rows]
-    widths = [max(len(line[index]) for line in [heads, *body]) for index in range(len(columns))]
-    rule = [
-        ("-" * (width - 1) + ":") if column.numeric else "-" * width
-        for column, width in zip(columns, widths, strict=True)
-    ]
-
-    def joined(cells: list[str]) -> str:
-        padded = [
-            cell.rjust(width) if column.numeric else cell.ljust(width)
-            for cell, width, column in zip(cells, widths, columns, strict=True)
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    return [joined(heads), joined(rule), *[joined(line) for line in body]]
+def _first_of_each(rows: tuple[Row, ...]) -> list[Row]:
+    return list({row.variant.name: row for row in reversed(rows)}.values())[::-1]
 
 
-def _md_cell(read: Callable[[Row], Cell], key: str, row: Row, notes: Notes) -> str:
-    cell = read(row)
+def _wrapped(text: str, bullet: str = "") -> list[str]:
+    return textwrap.wrap(
+        escape_md(text), MD_WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_long_words=False
+    )
+
+
+def _measured_table(rows: tuple[Row, ...], keys: Sequence[str], notes: Notes) -> list[str]:
+    known = {column.key: column for column in (*COLUMNS, FILE)}
+    columns = [known[key] for key in keys]
+    heads = [f"{column.title}, {column.unit}" if column.numeric and column.unit else column.title for column in columns]
+    body = [[_md_cell(column, row, notes) for column in columns] for row in rows]
+    return _table(heads, body, [column.numeric for column in columns])
+
+
+def _md_cell(column: Column, row: Row, notes: Notes) -> str:
+    cell = column.cell(row)
     shown = escape_md(cell.text)
     if cell.reason:
         return f"{shown} [{notes.mark(cell.reason)}]"
-    if key == "variant" and row.problems:
-        return f"{shown} ({STATUS_WORDS[row.status]})"
-    return shown if key == "device" or not cell.detail else f"{shown} ({escape_md(cell.detail)})"
+    # The device's model and the energy's interval are too wide here; the page has them.
+    return shown if column.key in ("device", "energy_mj") or not cell.detail else f"{shown} ({escape_md(cell.detail)})"
+
+
+def _table(heads: list[str], body: list[list[str]], numeric: list[bool]) -> list[str]:
+    widths = [max(3, *(len(line[index]) for line in [heads, *body])) for index in range(len(heads))]
+    rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
+
+    def joined(cells: list[str]) -> str:
+        sides = zip(cells, widths, numeric, strict=True)
+        return f"| {' | '.join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in sides)} |"
+
+    return [joined(heads), joined(rule), *[joined(line) for line in body]]
 
 
 def escape_md(text: str) -> str:

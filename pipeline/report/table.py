@@ -161,19 +161,19 @@ COLUMNS = (
     Column("variant", "Variant", "", lambda row: Cell(row.variant.name), numeric=False),
     Column("format", "Format", "", lambda row: Cell(row.artifact.format if row.artifact else DASH), numeric=False),
     Column("precision", "Precision", "", lambda row: Cell(row.artifact.precision if row.artifact else DASH), False),
+    Column("status", "Checks", "", lambda row: Cell(STATUS_WORDS[row.status]), numeric=False),
     Column("device", "Device", "kind", _device, numeric=False),
     Column("top1", "Top-1", "%", _top1),
     Column("top5", "Top-5", "%", _top5),
     Column("latency_median_ms", "Median", "ms", _measured(_median)),
     Column("latency_p95_ms", "p95", "ms", _measured(_p95)),
     Column("speedup", "Speed-up", "vs dense", _speedup),
-    Column("fps", "FPS", "1/s", _measured(_fps)),
-    Column("peak_rss_mb", "Memory", "peak MB", _measured(_memory)),
+    Column("fps", "FPS", "", _measured(_fps)),
+    Column("peak_rss_mb", "Memory", "MB", _measured(_memory)),
     Column("energy_mj", "Energy", "mJ", _measured(_energy)),
     Column("size_bytes", "Size", "MB", _size),
     Column("params", "Params", "M", lambda row: _count(row.variant.record.params, "Parameters")),
     Column("macs", "MACs", "M", lambda row: _count(row.variant.record.macs, "MACs")),
-    Column("status", "Checks", "", lambda row: Cell(STATUS_WORDS[row.status]), numeric=False),
 )
 
 

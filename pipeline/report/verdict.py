@@ -125,22 +125,22 @@ def _latency_check(results: Results, rows: tuple[Row, ...]) -> Check:
     row = primary_row(rows)
     stats = row.measurement.latency_ms if row and row.ranked and row.measurement else None
     if target.latency is not None:
-        asked = f"at most {number(target.latency)} of dense latency"
+        asked = f"at most {target.latency:g} of dense latency"
         speedup = row.speedup if row else None
         if speedup is None:
-            return Check("Latency", asked, "not known", "unknown")
+            return Check("Latency", asked, "not known yet", "unknown")
         bounds = (1 / speedup.ci95[1], 1 / speedup.ci95[0]) if speedup.ci95 else None
         return Check("Latency", asked, *_against(1 / speedup.factor, bounds, target.latency))
     limit_ms = target.latency_ms if target.latency_ms is not None else 1000 / (target.fps or 1.0)
-    asked = f"at most {number(limit_ms)} ms" + (f" ({number(target.fps)} frames a second)" if target.fps else "")
+    asked = f"at most {limit_ms:.4g} ms" + (f" ({target.fps:g} frames a second)" if target.fps else "")
     if stats is None:
-        return Check("Latency", asked, "not known", "unknown")
+        return Check("Latency", asked, "not known yet", "unknown")
     return Check("Latency", asked, *_against(stats.median, stats.ci95, limit_ms, " ms"))
 
 
 def _against(value: float, bounds: tuple[float, float] | None, limit: float, unit: str = "") -> tuple[str, Met]:
     """The value in words, and whether it keeps the limit; an interval across the limit is said, not hidden."""
-    got = f"{number(value)}{unit}" + (f" (95% interval {interval(bounds)})" if bounds else "")
+    got = f"measured {number(value)}{unit}" + (f" (95% interval {interval(bounds)})" if bounds else "")
     met: Met = "met" if value <= limit else "not met"
     if bounds and bounds[0] <= limit < bounds[1]:
         got += "; the interval reaches across the limit"
@@ -152,9 +152,9 @@ def _accuracy_check(results: Results) -> Check:
     asked = f"at most {points(allowed)} points of top-1 lost"
     pair = _evaluations(results)
     if pair is None:
-        return Check("Accuracy", asked, "not known", "unknown")
+        return Check("Accuracy", asked, "not known yet", "unknown")
     loss, (low, high) = accuracy_loss(*pair)
-    got = f"{points(loss)} points (95% interval {points(low)} to {points(high)})"
+    got = f"measured {points(loss)} (95% interval {points(low)} to {points(high)})"
     if low <= allowed < high:
         got += "; the interval reaches across the limit"
     # Accuracies are counts of images: without the allowance, 0.75 - 0.74 is more than 0.01.
@@ -188,7 +188,7 @@ def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
     ]
     if results.missing_stages:
         found.append(
-            f"Not run: {', '.join(results.missing_stages)}. `pocketprune run` with the same configuration goes on."
+            f"Not run: {', '.join(results.missing_stages)}. Running the same configuration again goes on there."
         )
     if results.search and results.search.target_met is False:
         found.append("The search found no plan that meets the latency target; the nearest one is shown.")
