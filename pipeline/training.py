@@ -73,7 +73,7 @@ def fit(
     _check(data, settings, teacher, loss)
     objective = _objective(settings, teacher, loss)
     optimizer = _optimizer(network, settings)
-    store = Checkpoint(checkpoint, _identity(network, data, settings, seed, teacher)) if checkpoint else None
+    store = Checkpoint(checkpoint, _identity(network, data, settings, seed, teacher, loss)) if checkpoint else None
     done = store.restore(network, optimizer) if store else []
     reports = [EpochReport.model_validate(report) for report in done]
     with _training_mode(network, teacher):
@@ -149,13 +149,16 @@ def _check(data: DataSet, settings: Settings, teacher: nn.Module | None, loss: L
         raise ConfigError(f"finetune.distill: {settings.distill} needs the dense network to learn from; set it to 0")
 
 
-def _identity(network: nn.Module, data: DataSet, settings: Settings, seed: int, teacher: nn.Module | None) -> str:
+def _identity(
+    network: nn.Module, data: DataSet, settings: Settings, seed: int, teacher: nn.Module | None, loss: Loss | None
+) -> str:
     """What tells this training from another: all that its result depends on."""
     parts = [
         f"{_section(settings)} {settings.model_dump_json()} {seed} {data.name} {data.preprocessing.model_dump_json()}",
         hashlib.sha256(data.train.labels.tobytes()).hexdigest(),
         digest_of(network),
         digest_of(teacher) if teacher is not None else "",
+        f"{loss.__module__} {getattr(loss, '__qualname__', '')}" if loss is not None else "",
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -252,12 +255,11 @@ def _diverged(settings: Settings, loss: float, epoch: int, step: int, rate: floa
 @contextmanager
 def _training_mode(network: nn.Module, teacher: nn.Module | None) -> Iterator[None]:
     modes = [(m, m.training) for root in (network, teacher) if root is not None for m in root.modules()]
-    network.train().to(memory_format=torch.channels_last)
+    network.train()
     if teacher is not None:
         teacher.eval()
     try:
         yield
     finally:
-        network.to(memory_format=torch.contiguous_format)
         for module, training in modes:
             module.training = training
