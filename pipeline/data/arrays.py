@@ -33,7 +33,7 @@ class ArraySplit:
         self.labels = labels
         self.difficulty = difficulty
         # Channels last in memory, channels first in shape: a batch is then in channels_last without another copy.
-        self._pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+        self._pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).permute(0, 3, 1, 2)
         self._rows: NDArray[np.int64] = np.arange(len(images))
         self._preprocessing = preprocessing
         self._augmentation = augmentation

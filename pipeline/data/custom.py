@@ -12,8 +12,8 @@ from models.callables import resolve
 from pipeline.config import DataSection
 from pipeline.data.arrays import RESIZE, ArraySplit
 from pipeline.data.augment import random_affine
-from pipeline.data.splits import IMAGENET_MEAN, IMAGENET_STD, DataSet, Split
-from pipeline.errors import DataError
+from pipeline.data.splits import IMAGENET_MEAN, IMAGENET_STD, DataSet, Split, stratified_order
+from pipeline.errors import DataError, PipelineError
 from pipeline.records import Preprocessing, SplitName
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -30,15 +30,15 @@ def load_custom(section: DataSection, seed: int) -> DataSet:
     function = resolve(section.name, "data set")
     try:
         given = function(image_size=section.image_size, seed=seed, root=section.root, **section.options)
-    except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised by the call itself
-            raise DataError(
-                f"data.name: {section.name} cannot be called: {error}; "
-                f"it gets image_size, seed, root and the keys of data.options ({', '.join(section.options) or 'none'})"
-            ) from error
+    except PipelineError:
         raise
+    except Exception as error:  # the user's code may raise anything
+        raise DataError(
+            f"data.name: {section.name} raised {type(error).__name__}: {error}; it gets image_size, seed, root "
+            f"and the keys of data.options ({', '.join(section.options) or 'none'})"
+        ) from error
     if isinstance(given, Mapping):
-        return _wrap(section, given)
+        return _wrap(section, seed, given)
     if not isinstance(given, DataSet):
         raise DataError(
             f"data.name: {section.name} gave {type(given).__name__}; give a pipeline.data.splits.DataSet, or {_FORM}"
@@ -57,14 +57,19 @@ def _check_split(source: str, data_set: DataSet, split: Split, image_size: int) 
         raise DataError(f"{where}: images([0]) has the shape {shape}; data.image_size asks for {expected}")
 
 
-def _wrap(section: DataSection, given: Mapping[str, Any]) -> DataSet:
+def _wrap(section: DataSection, seed: int, given: Mapping[str, Any]) -> DataSet:
     if missing := [key for key in (*SPLITS, "classes") if key not in given]:
         raise DataError(f"{section.name}: the dict lacks {', '.join(missing)}; give {_FORM}")
     if unknown := set(given) - {*SPLITS, "classes", "mean", "std"}:
         raise DataError(f"{section.name}: the dict has an unknown key {min(unknown)!r}; give {_FORM}, and mean and std")
-    classes = tuple(str(name) for name in given["classes"])
-    if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise DataError(f"{section.name}: classes must be two or more different names (got {list(classes)})")
+    classes = given["classes"]
+    if (
+        not isinstance(classes, list | tuple)
+        or len({str(name) for name in classes}) != len(classes)
+        or len(classes) < 2
+    ):
+        raise DataError(f"{section.name}: classes is {classes!r}; give a list of two or more different names")
+    classes = tuple(str(name) for name in classes)
     preprocessing = Preprocessing(
         image_size=section.image_size,
         channels=3,
@@ -76,14 +81,18 @@ def _wrap(section: DataSection, given: Mapping[str, Any]) -> DataSet:
     splits = {}
     for name in SPLITS:
         images, labels = _arrays(f"{section.name}: {name}", given[name], len(classes))
-        splits[name] = ArraySplit(name, images, labels, preprocessing, augmentation)
+        order = stratified_order(labels, np.random.default_rng(seed))  # users' arrays are often sorted by class
+        splits[name] = ArraySplit(name, images, labels, preprocessing, augmentation).subset(order)
     return DataSet(section.name, classes, **splits, preprocessing=preprocessing)
 
 
 def _arrays(where: str, pair: Any, n_classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{where}: holds {type(pair).__name__}; give a pair (images, labels)")
-    images, labels = np.asarray(pair[0]), np.asarray(pair[1])
+    try:
+        images, labels = np.asarray(pair[0]), np.asarray(pair[1])
+    except ValueError as error:  # lists of unequal lengths
+        raise DataError(f"{where}: cannot be made into arrays ({error}); give images of one size") from error
     if images.dtype != np.uint8:
         raise DataError(f"{where}: images are {images.dtype}; give uint8 pixels from 0 to 255")
     if images.ndim == 3:
@@ -96,7 +105,8 @@ def _arrays(where: str, pair: Any, n_classes: int) -> tuple[NDArray[np.uint8], N
             "give (N, H, W, 3), (N, 3, H, W), or (N, H, W) for grey ones, with N at least 1"
         )
     _check_labels(where, labels, len(images), n_classes)
-    images = np.ascontiguousarray(np.broadcast_to(images, (*images.shape[:3], 3)))
+    if images.shape[3] == 1:
+        images = np.repeat(images, 3, axis=3)
     return images, labels.astype(np.int64)
 
 
@@ -115,7 +125,10 @@ def _check_labels(where: str, labels: NDArray[Any], n_images: int, n_classes: in
 
 
 def _three(where: str, key: str, values: Any) -> tuple[float, float, float]:
-    numbers = tuple(float(value) for value in np.atleast_1d(values))
-    if len(numbers) != 3 or (key == "std" and min(numbers) <= 0):
-        raise DataError(f"{where}: {key} is {values!r}; give three numbers, on the scale of pixels / 255")
-    return numbers[0], numbers[1], numbers[2]
+    try:
+        red, green, blue = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: {key} is {values!r}; give three numbers, on the scale of pixels / 255") from error
+    if key == "std" and not min(red, green, blue) > 0:
+        raise DataError(f"{where}: std is {values!r}; each must be greater than 0")
+    return red, green, blue
