@@ -1,8 +1,7 @@
-"""Weights from torchvision, safetensors or torch files into a network, and back to a file; never a pickled object."""
+"""Weights from torchvision, safetensors or torch files into a network; never a pickled object."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
 import warnings
@@ -14,7 +13,6 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import nn
 
 from models.errors import WeightsError
@@ -71,17 +69,6 @@ def read(path: Path) -> State:
             f"({reason}); save it again, or name it .safetensors if it is one"
         ) from error
     return _state_of(content, path)
-
-
-def save(network: nn.Module, path: Path) -> None:
-    """Write the network's tensors as safetensors; the file appears whole or not at all."""
-    data = to_bytes({key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def copy_state(network: nn.Module, state: State, what: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import StorageError
+from pipeline.run_folder import write_bytes
 
 DIGEST_BYTES = 32
 
@@ -44,12 +44,9 @@ class Checkpoint:
             buffer,
         )
         payload = buffer.getvalue()
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
-            os.replace(temporary, self.path)
+            write_bytes(self.path, hashlib.sha256(payload).digest() + payload)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise StorageError(
                 f"{self.path}: the training's state cannot be written ({error.strerror}); "
                 f"it takes {len(payload) / 1e6:.0f} MB: free some space or give a folder that is writable"

@@ -1,4 +1,4 @@
-"""Weights in and out of files."""
+"""Weights out of files and into networks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import models
@@ -31,10 +32,9 @@ def reload(path: Path) -> nn.Module:
 
 
 def test_safetensors_round_trip(tmp_path: Path) -> None:
-    written = network().to(memory_format=torch.channels_last)
-    weights.save(written, tmp_path / "w.safetensors")
+    written = network()
+    save_file(written.state_dict(), tmp_path / "w.safetensors")
     assert equal(reload(tmp_path / "w.safetensors"), written)
-    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
 @pytest.mark.parametrize("wrap", [None, "state_dict", "model"])
@@ -113,17 +113,6 @@ def test_weights_that_do_not_fit_name_the_first_few(tmp_path: Path) -> None:
         "2 of another shape: classifier.1.weight (5, 256) in place of (4, 256)",
     ):
         assert part in str(caught.value)
-
-
-def test_a_full_disk_leaves_no_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> int:
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        weights.save(network(), tmp_path / "w.safetensors")
-    assert list(tmp_path.iterdir()) == []
 
 
 def imagenet_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
