@@ -18,8 +18,8 @@ from pipeline.data.glyph_atlas import CAP_HEIGHT
 BLOCK = 64
 LINES = 3
 MAX_ROTATION_DEG = 40.0
-MAX_NOISE = 0.2
-CAP_SHARES = (0.28, 0.66)
+MAX_NOISE = 0.22
+CAP_SHARES = (0.25, 0.62)
 """Height of a capital as a share of the image's side: the smallest and the largest."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -96,7 +96,7 @@ def draw_scene(rng: np.random.Generator, level: float, n_fonts: int, n_character
     hardness: Floats = rng.random(BLOCK, np.float32) ** np.float32((1 - level) / level)
 
     def amount() -> Floats:
-        return hardness * rng.uniform(0.2, 1.0, BLOCK).astype(np.float32)
+        return hardness * rng.uniform(0.4, 1.0, BLOCK).astype(np.float32)
 
     def sometimes(chance: Floats, *shape: int) -> Floats:
         shown = rng.random((BLOCK, *shape)) < chance
