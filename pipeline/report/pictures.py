@@ -65,16 +65,18 @@ def _accuracy_latency(results: Results, rows: tuple[Row, ...]) -> Figure | None:
     names = tuple(variant.name for variant in results.variants)
     for point in points:
         low, high = point.latency_ci95 or (point.latency_ms, point.latency_ms)
+        tone = colour(point.variant, names)
+        marker = MARKERS.get(point.precision, "*")
+        axes.plot(point.latency_ms, 100 * point.top1, marker, color=tone, label=_plain(point.label))
         axes.errorbar(
             point.latency_ms,
             100 * point.top1,
-            # A bootstrapped interval may lie beside its median by rounding; an error bar has no negative length.
-            xerr=[[max(point.latency_ms - low, 0.0)], [max(high - point.latency_ms, 0.0)]],
+            # A stored interval may miss its figure by rounding; an error bar has no negative length.
+            xerr=[[max(point.latency_ms - low, 0)], [max(high - point.latency_ms, 0)]],
             yerr=[[max(100 * (point.top1 - point.top1_ci95[0]), 0)], [max(100 * (point.top1_ci95[1] - point.top1), 0)]],
-            fmt=MARKERS.get(point.precision, "*"),
-            color=colour(point.variant, names),
+            fmt="none",
+            ecolor=tone,
             capsize=2.5,
-            label=_plain(point.label),
         )
     _log_axis(axes, [point.latency_ms for point in points])
     axes.set(xlabel="Median latency, ms (log)", ylabel="Top-1 on the test split, %")
@@ -127,15 +129,15 @@ def _learning_curve(results: Results) -> Figure | None:
     figure = _figure(5.4)
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     x = [point.index for point in points]
-    top.plot(x, [point.reward for point in points], ".", color=COLOUR_REWARD, label="episode")
+    top.plot(x, [point.reward for point in points], ".", color=COLOUR_REWARD, label="episode's reward")
     top.step(x, [point.best_reward for point in points], where="post", color=COLOUR_REWARD, label="best so far")
     top.set(ylabel="Reward")
     accurate = [(point.index, 100 * point.top1) for point in points if point.top1 is not None]
-    middle.plot(*_columns(accurate), ".", color=COLOUR_ACCURACY)
+    middle.plot(*_columns(accurate), ".", color=COLOUR_ACCURACY, label="validation top-1")
     middle.set(ylabel="Validation top-1, %")
     for modelled, face in ((False, COLOUR_LATENCY), (True, "none")):
         timed = [(p.index, p.latency_ratio) for p in points if p.latency_ratio is not None and p.modelled == modelled]
-        label = "table (a model)" if modelled else "measured"
+        label = "latency from the table (a model)" if modelled else "latency, measured"
         if timed:
             bottom.plot(*_columns(timed), "o", ms=4, mec=COLOUR_LATENCY, mfc=face, label=label)
     if results.search and results.search.target_ratio is not None:
@@ -160,6 +162,5 @@ def _finish(figure: Figure) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e7eb", linewidth=0.8)
         axes.set_axisbelow(True)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=8)
     return figure

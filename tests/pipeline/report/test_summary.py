@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from device_bench.records import Measurement
+from pipeline.report import write_report
+from pipeline.report.summary import escape_md
+from pipeline.report.text import DASH
+from tests.pipeline.report.sample_run import SampleRun
+
+
+def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
+    summary = json.loads((report_dir / "summary.json").read_text())
+    assert list(summary) == ["run", "device", "data", "search", "variants"]
+    assert (summary["run"], summary["device"], summary["data"]) == ("demo", "host", "digits")
+    assert summary["search"] == {
+        "agent": "dqn",
+        "reward": "latency",
+        "latency_source": "hybrid",
+        "episodes": 55,
+        "wall_s": 203.2,
+        "device_measurements": 61,
+        "latency_table_error": {"median": 0.031, "p90": 0.084, "n": 10},
+    }
+    for variant in summary["variants"]:
+        assert list(variant) == ["name", "top1", "top5", "n_images", "params", "macs", "plan", "artifacts"]
+        for artifact in variant["artifacts"]:
+            keys = ["format", "precision", "path", "sha256", "size_bytes", "top1", "parity", "measurements"]
+            assert list(artifact) == keys
+            assert list(artifact["parity"]) == ["method", "max_rel_error", "top1_agreement", "n", "passed"]
+            for measurement in artifact["measurements"]:
+                assert Measurement.model_validate(measurement).artifact.sha256 == artifact["sha256"]
+
+
+def test_summary_json_of_a_stopped_run_is_null_where_nothing_is_known(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path / "run").write("baseline")
+    summary = json.loads((write_report(run, tmp_path / "report").parent / "summary.json").read_text())
+    assert summary["search"] is None
+    (dense,) = summary["variants"]
+    assert dense["top1"] == 0.9874 and dense["params"] is None and dense["artifacts"] == []
+
+
+def test_summary_md_fits_a_terminal_and_explains_every_dash(report_dir: Path) -> None:
+    text = (report_dir / "summary.md").read_text()
+    assert max(map(len, text.splitlines())) <= 110
+    assert "4.53\u00d7 faster than dense" in text
+    cells = [cell.strip() for line in text.splitlines() if line.startswith("| ") for cell in line.strip("|").split("|")]
+    dashes = [cell for cell in cells if cell.startswith(DASH)]
+    assert dashes and all(cell.endswith("]") for cell in dashes)
+    numbered = [line.split(".")[0] for line in text.splitlines() if line[:1].isdigit()]
+    assert {cell[cell.index("[") + 1 : -1] for cell in dashes} == set(numbered)
+
+
+def test_every_row_names_the_kind_of_its_device(report_dir: Path) -> None:
+    lines = (report_dir / "summary.md").read_text().splitlines()
+    measured = [line for line in lines if line.startswith("|") and "tflite" in line]
+    assert measured and all("| host" in line for line in measured)
+
+
+def test_text_of_a_file_cannot_break_a_markdown_table() -> None:
+    assert escape_md("a|b\n<script>[x](y)") == r"a\|b &lt;script&gt;\[x\](y)"

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_bench.records import ComparisonResult
+from pipeline.report.results import Results, read_results
+from pipeline.report.rows import Row, build_rows
+from pipeline.report.verdict import accuracy_loss, build_verdict, wilson
+from tests.pipeline.report.sample_run import SampleRun, evaluation
+
+
+@pytest.fixture(scope="module")
+def results(run_dir: Path) -> Results:
+    return read_results(run_dir)
+
+
+@pytest.fixture(scope="module")
+def rows(results: Results) -> tuple[Row, ...]:
+    return build_rows(results)
+
+
+def row(rows: tuple[Row, ...], variant: str, precision: str, format_: str = "tflite") -> Row:
+    return next(
+        row
+        for row in rows
+        if row.artifact
+        and (row.variant.name, row.artifact.precision, row.artifact.format) == (variant, precision, format_)
+    )
+
+
+def edited(run: Path, name: str, change: Any) -> Results:
+    """The run with one JSON file changed in place."""
+    path = run / name
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+    return read_results(run)
+
+
+def test_wilson_agrees_with_the_published_example() -> None:
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I: 81 of 263.
+    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_loss_interval_agrees_with_the_published_example() -> None:
+    # Newcombe 1998, "Interval estimation for the difference", table II, method 10: 56/70 against 48/80.
+    dense, pruned = (
+        evaluation(0.5).model_copy(update={"top1": hits / n, "n_images": n, "ci95": wilson(hits / n, n)})
+        for hits, n in ((56, 70), (48, 80))
+    )
+    loss, bounds = accuracy_loss(dense, pruned)
+    assert loss == pytest.approx(0.2)
+    assert bounds == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_wilson_holds_its_share(n: int, share: float) -> None:
+    low, high = wilson(share, n)
+    assert 0 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1
+
+
+def test_headline_says_how_fast_how_accurate_and_how_sure(results: Results, rows: tuple[Row, ...]) -> None:
+    verdict = build_verdict(results, rows)
+    assert "4.53\u00d7 faster than dense (95% interval 4.40\u20134.67)" in verdict.headline
+    assert "loses 0.5 points of top-1 (95% interval \u22121.4 to 2.5) on 397 test images" in verdict.headline
+    assert verdict.met == "met"
+    assert "export/pruned-int8.tflite" in verdict.recommendation
+
+
+def test_failed_and_rejected_artifacts_are_named_and_never_ranked(results: Results, rows: tuple[Row, ...]) -> None:
+    failed, rejected = row(rows, "dense", "int8"), row(rows, "uniform", "fp16")
+    assert (failed.status, rejected.status) == ("failed", "rejected")
+    assert not failed.ranked and not rejected.ranked
+    assert failed.speedup is None and rejected.speedup is None
+    warnings = " ".join(build_verdict(results, rows).warnings)
+    assert "dense tflite int8: failed parity: 2.1 points of accuracy lost" in warnings
+    assert "uniform tflite fp16: measurement rejected: unstable: 12% between processes" in warnings
+
+
+def test_nothing_is_compared_with_a_dense_network_that_failed(rows: tuple[Row, ...]) -> None:
+    other = row(rows, "pruned", "int8")
+    assert other.ranked and other.speedup is None
+    assert "failed parity" in other.speedup_missing
+
+
+def test_only_interleaved_speed_ups_have_an_interval(rows: tuple[Row, ...]) -> None:
+    interleaved, apart = row(rows, "pruned", "fp32").speedup, row(rows, "pruned", "fp16").speedup
+    assert interleaved and interleaved.ci95 and apart and apart.ci95 is None
+    assert interleaved.ci95[0] < interleaved.factor < interleaved.ci95[1]
+
+
+def test_a_measurement_of_another_file_is_not_believed(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).write()
+    results = edited(run, "export/artifacts.json", lambda artifacts: artifacts[8].update(sha256="f" * 64))
+    changed = row(build_rows(results), "pruned", "fp32")
+    assert changed.status == "rejected" and "hash differs" in changed.problems[0]
+    assert "not known" in build_verdict(results, build_rows(results)).headline
+
+
+@pytest.mark.parametrize(
+    ("target", "met"),
+    [
+        ({"latency": 0.2}, "not met"),
+        ({"latency_ms": 0.2}, "met"),
+        ({"latency_ms": 0.1}, "not met"),
+        ({"fps": 5000}, "met"),
+    ],
+)
+def test_each_kind_of_target_is_held_against_what_was_measured(results: Results, target: dict, met: str) -> None:
+    search = results.config.search.model_dump() | {"target": target}
+    config = type(results.config).model_validate(results.config.model_dump() | {"search": search})
+    changed = Results(**{**vars(results), "config": config})
+    check = build_verdict(changed, build_rows(changed)).checks[0]
+    assert check.met == met
+
+
+def test_an_inconclusive_comparison_is_not_sold_as_faster(results: Results) -> None:
+    assert results.comparison
+    unsure = tuple(
+        one.model_copy(update={"ratio": 0.99, "ci95": (0.95, 1.03), "verdict": "inconclusive"})
+        for one in results.comparison.comparisons
+    )
+    changed = Results(**{**vars(results), "comparison": ComparisonResult(comparisons=unsure, measurements=())})
+    verdict = build_verdict(changed, build_rows(changed))
+    assert "not measurably faster than dense" in verdict.headline
+    assert verdict.checks[0].met == "not met"
+
+
+def test_strays_are_left_out_and_said(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).write()
+    results = edited(run, "export/artifacts.json", lambda artifacts: artifacts.pop(2))
+    assert results.strays == ("export/dense-int8.tflite",)
+    assert "export/dense-int8.tflite" in " ".join(build_verdict(results, build_rows(results)).warnings)
