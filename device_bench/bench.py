@@ -182,7 +182,7 @@ def _delegate_rejections(use: DelegateUse) -> list[str]:
     if use.partitions == 0:
         return [f"not delegated: {use.name} took none of {use.nodes_total} operations"]
     if use.partitions > 1 or use.nodes_delegated < use.nodes_total:
-        taken = f"{use.nodes_delegated} of {use.nodes_total} operations in {use.partitions} partitions"
+        taken = f"{use.nodes_delegated} of {use.nodes_total} operations in {use.partitions} partition(s)"
         return [f"partially delegated: {use.name} took {taken}"]
     return []
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field
 
 from device_bench.records import (
     BenchSpec,
@@ -23,6 +25,9 @@ from device_bench.records import (
     ThermalState,
 )
 from device_bench.sidecar import Golden
+
+Elapsed = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+"""A time that something took; a clock that gives 0 is broken, and would make an unbeatable latency."""
 
 
 class JobModel(Record):
@@ -44,7 +49,7 @@ class Job(Record):
     min_seconds: float
     threads: PositiveInt
     affinity: tuple[int, ...] | None = None
-    block_s: float = 0.02
+    block_s: float = 0.01
     seed: int = 0
     timeout_s: float
 
@@ -66,11 +71,11 @@ class Job(Record):
 class ModelRun(Record):
     """What one model did in one runner process."""
 
-    init_ms: float
-    first_ms: float
-    blocks: tuple[tuple[float, ...], ...]
+    init_ms: Elapsed
+    first_ms: Elapsed
+    blocks: tuple[tuple[Elapsed, ...], ...]
     """Milliseconds of each timed inference, turn by turn; turn i of all models of a job was taken in one round."""
-    wall_s: float
+    wall_s: Elapsed
     """Wall time of the timed loops together."""
     golden_error: float | None
     """Largest absolute difference from the golden outputs over the largest of them; None without golden outputs."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from device_bench.errors import RunnerError
 
 LAST_LINES = 20
+LIKELY = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a damaged model file?)", "SIGBUS": " (a damaged model file?)"}
 
 # What a Python program needs to find itself and its packages, and nothing that steers how fast it runs.
 KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
@@ -53,8 +54,7 @@ def run_process(argv: Sequence[str], stdin: str, timeout_s: float) -> tuple[str,
         raise
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        raise RunnerError(f"the runner was ended by {name}{hint}{last_lines(stdout, stderr)}")
+        raise RunnerError(f"the runner was ended by {name}{LIKELY.get(name, '')}{last_lines(stdout, stderr)}")
     if process.returncode > 0:
         raise RunnerError(f"the runner ended with exit code {process.returncode}{last_lines(stdout, stderr)}")
     return stdout, stderr

@@ -2,6 +2,12 @@
 
 import os
 
+from hypothesis import settings
+
 # The test processes share the cores; more threads than cores make each of them slower, not faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# The same examples every time, and no time limit on any of them: a busy machine is no fault of the code.
+settings.register_profile("pocketprune", derandomize=True, deadline=None)
+settings.load_profile("pocketprune")

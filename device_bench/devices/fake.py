@@ -10,9 +10,10 @@ fake://gone                     is never there
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from device_bench.device import Device, Job, JobModel, JobResult, ModelRun
 from device_bench.devices import DeviceListing
@@ -27,8 +28,8 @@ REASON = "a fake device has none"
 class Script(Record):
     """How the device behaves; the options of its spec."""
 
-    ms_per_mb: float = 1.0
-    fail: int = 0
+    ms_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    fail: Annotated[int, Field(ge=0)] = 0
     reject: str | None = None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from device_bench.device import Device, Job, JobResult, Missing
 from device_bench.devices import DeviceListing
-from device_bench.errors import UsageError
+from device_bench.errors import RunnerError, UsageError
 from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_output
 from device_bench.modelfile import check_tflite
 from device_bench.probes import power
@@ -84,8 +84,11 @@ class HostDevice(Device):
     def _output(self, job: Job) -> RunnerOutput:
         # -P keeps the runner's folder off its import path: a file there must not shadow a package.
         argv = [sys.executable, "-P", str(self._runner), "-"]
-        stdout, stderr = run_process(argv, job_text(job), job.timeout_s)
-        return read_output(stdout, stderr, job)
+        try:
+            stdout, stderr = run_process(argv, job_text(job), job.timeout_s)
+            return read_output(stdout, stderr, job)
+        except RunnerError as error:
+            raise RunnerError(f"{', '.join(str(model.path) for model in job.models)}: {error}") from error
 
 
 @functools.cache

@@ -78,7 +78,7 @@ class LoadedModel:
         for _ in range(runs):
             start = clock_ns()
             self.interpreter.invoke()
-            self.estimate_s = (clock_ns() - start) / 1e9
+            self.estimate_s = min(self.estimate_s, (clock_ns() - start) / 1e9)
 
     def time_block(self, min_runs: int, min_seconds: float) -> None:
         """Time single invocations until both minima are reached."""

@@ -1,0 +1,95 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_bench import stats
+
+latencies = st.lists(st.floats(min_value=1e-3, max_value=1e5), min_size=1, max_size=300)
+processes = st.lists(latencies, min_size=1, max_size=6)
+
+
+@given(processes)
+def test_summary_is_ordered_and_counts_every_sample(samples):
+    summary = stats.summarize(samples)
+    rounding = 1e-9 * summary.max
+    ordered = [summary.min, summary.p5, summary.median, summary.p90, summary.p95, summary.p99, summary.max]
+    assert all(low <= high + rounding for low, high in itertools.pairwise(ordered))
+    assert summary.min - rounding <= summary.mean <= summary.max + rounding
+    assert summary.n == sum(summary.processes) == len(summary.samples)
+    assert summary.processes == tuple(len(process) for process in samples)
+    assert (summary.ci95 is None) == (len(samples) == 1)
+
+
+@given(processes)
+def test_interval_lies_within_the_samples_and_is_repeatable(samples):
+    low, high = stats.median_ci(samples)
+    values = [value for process in samples for value in process]
+    assert min(values) <= low <= high <= max(values)
+    assert stats.median_ci(samples) == (low, high)
+
+
+@given(processes, st.floats(min_value=0.01, max_value=100))
+def test_interval_scales_with_the_unit(samples, factor):
+    low, high = stats.median_ci(samples)
+    scaled = stats.median_ci([[value * factor for value in process] for process in samples])
+    assert scaled == pytest.approx((low * factor, high * factor))
+
+
+@pytest.mark.parametrize(("between", "within"), [(0.01, 0.02), (0.002, 0.02), (0.01, 0.005)])
+def test_interval_covers_the_truth(between, within):
+    """Five processes of twelve rounds: at least 90 of 100 intervals contain the true ratio."""
+    rng = np.random.default_rng(7)
+    covered = 0
+    for _ in range(100):
+        rounds = 1 + between * rng.standard_normal((5, 1)) + within * rng.standard_normal((5, 12))
+        low, high = stats.median_ci(rounds.tolist())
+        covered += low <= 1 <= high
+    assert covered >= 90
+
+
+def test_interval_knows_that_processes_differ():
+    """Many samples of few processes that disagree say little."""
+    agreeing = [[1.0, 1.01, 0.99] * 100] * 5
+    disagreeing = [[value * level for value in agreeing[0]] for level in (0.9, 0.95, 1.0, 1.05, 1.1)]
+    narrow, wide = stats.median_ci(agreeing), stats.median_ci(disagreeing)
+    assert narrow[1] - narrow[0] < 0.02 < 0.1 < wide[1] - wide[0]
+
+
+@given(st.lists(latencies, min_size=1, max_size=20), st.floats(min_value=0.1, max_value=10))
+def test_paired_ratios_cancel_what_hits_both(blocks, factor):
+    slower = [[value * factor for value in block] for block in blocks]
+    assert stats.paired_ratios(blocks, slower) == pytest.approx([factor] * len(blocks))
+
+
+@pytest.mark.parametrize(
+    ("ci95", "noise_floor", "expected"),
+    [
+        ((0.90, 0.95), 0.02, "faster"),
+        ((0.90, 0.99), 0.02, "inconclusive"),
+        ((0.99, 1.01), 0.0, "inconclusive"),
+        ((1.05, 1.10), 0.02, "slower"),
+        ((1.01, 1.10), 0.02, "inconclusive"),
+        ((0.50, 2.00), 0.02, "inconclusive"),
+        ((1.00, 1.00), 0.0, "inconclusive"),
+    ],
+)
+def test_verdict(ci95, noise_floor, expected):
+    assert stats.verdict(ci95, noise_floor) == expected
+
+
+@given(st.floats(0.1, 10), st.floats(0, 5), st.floats(0, 1))
+def test_verdict_turns_around_with_the_ratio(low, width, floor):
+    turned = {"faster": "slower", "slower": "faster", "inconclusive": "inconclusive"}
+    high = low + width
+    mirrored = (2 - high, 2 - low)  # around 1
+    if min(abs(low - 1 - floor), abs(high - 1 + floor)) > 1e-9:
+        assert stats.verdict(mirrored, floor) == turned[stats.verdict((low, high), floor)]
+
+
+def test_difference_interval_is_welchs():
+    # scipy.stats.ttest_ind([5, 6, 7, 8], [1, 2, 4], equal_var=False).confidence_interval()
+    assert stats.difference_ci([5, 6, 7, 8], [1, 2, 4]) == pytest.approx((1.1199352, 7.2133981))
+    assert stats.difference_ci([5, 5], [3, 3]) == (2, 2)
