@@ -128,7 +128,12 @@ class SearchSection(Section):
     bench: SearchBenchSection = SearchBenchSection()
     profile: ProfileSection = ProfileSection()
     finalists: PositiveInt = 5
-    """How many of the best plans are measured afresh, interleaved, before one wins."""
+    """How many of the best plans are measured afresh, interleaved, and briefly fine-tuned before one wins."""
+    finalist_epochs: PositiveInt = 2
+    """Fine-tuning epochs (with the finetune section's settings) that the finalists are judged after."""
+    actions: Literal["around_target", "absolute"] = "around_target"
+    """Channel counts offered: 1/2 to 2 times those of the uniform plan that meets the target, or shares of all."""
+    n_actions: Annotated[int, Field(ge=2)] = 9
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}

@@ -7,7 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from device_bench.records import Measurement
+
 SplitName = Literal["train", "validation", "test"]
+LatencySourceName = Literal["measured", "table"]
+EpisodeKind = Literal["explore", "greedy", "reference"]
 ParityMethod = Literal["litert", "torch-mil", "coreml", "device"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -108,6 +112,14 @@ class Preprocessing(Record):
     """How an image of another size was brought to image_size, in words."""
 
 
+class BenchLine(Record):
+    """One line of `bench/measurements.jsonl`: an exported file, by its path in the run folder, on one device."""
+
+    artifact: str
+    device_spec: str
+    measurement: Measurement
+
+
 class EpisodeStep(Record):
     group: str
     action: int
@@ -115,6 +127,10 @@ class EpisodeStep(Record):
     evaluation: Evaluation
     latency_ms: float
     """What the latency source said the network costs after this step."""
+    dense_latency_ms: float
+    target_ratio: float
+    """The share of the dense latency that the target allows."""
+    latency_source: LatencySourceName
     reward: float
 
 
@@ -123,7 +139,8 @@ class Episode(Record):
 
     index: int
     seed: int
-    kind: Literal["explore", "greedy", "reference"] = "explore"
+    kind: EpisodeKind = "explore"
+    """`reference` is played before the agent starts (the uniform plan), `greedy` is what the trained agent would do."""
     steps: tuple[EpisodeStep, ...]
     plan: dict[str, int]
     """Kept channels per group at the end."""
@@ -131,12 +148,12 @@ class Episode(Record):
     latency_ms: float | None
     dense_latency_ms: float | None
     """The dense network's, from the same sitting as `latency_ms`."""
-    latency_source: Literal["measured", "table"]
+    latency_source: LatencySourceName
     reward: float
     """Sum of the steps' rewards."""
     failure: str | None = None
     seconds: dict[str, float] = {}
-    """Wall time by part: evaluation, latency, own."""
+    """Wall time by part: `evaluation`, `latency`, and `own` (masking, features, agent)."""
 
     @property
     def latency_ratio(self) -> float | None:

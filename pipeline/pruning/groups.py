@@ -134,7 +134,7 @@ def _members(group: Any, network: nn.Module) -> tuple[tuple[Member, ...], str | 
         elif isinstance(layer, nn.Conv2d) and layer.groups > 1 and not is_depthwise(layer):
             reason = f"{names[layer]} is a grouped convolution"
         axis = "in" if "in_channels" in item.dep.handler.__name__ else "out"
-        if isinstance(layer, nn.Conv2d) and is_depthwise(layer) or isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+        if is_depthwise(layer) or isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
             axis = "out"
         roots = item.root_idxs if item.root_idxs is not None else item.idxs
         positions, channels = np.asarray(item.idxs, dtype=np.int64), np.asarray(roots, dtype=np.int64)

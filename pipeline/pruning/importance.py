@@ -54,8 +54,8 @@ def _group_score(
 
 def _per_channel(values: NDArray[np.float64], member: Member, channels: int) -> NDArray[np.float64]:
     summed = np.bincount(member.channels, weights=values[member.positions], minlength=channels)
-    mean = summed.mean()
-    return summed / mean if mean > 0 else summed
+    result: NDArray[np.float64] = summed / (summed.mean() or 1.0)
+    return result
 
 
 def _l1(layer: nn.Module) -> torch.Tensor | None:
@@ -68,7 +68,8 @@ def _l1(layer: nn.Module) -> torch.Tensor | None:
 def _l2(layer: nn.Module) -> torch.Tensor | None:
     if not isinstance(layer, nn.Conv2d | nn.Linear):
         return None
-    return layer.weight.flatten(1).norm(dim=1)
+    norms: torch.Tensor = torch.linalg.vector_norm(layer.weight.flatten(1), dim=1)
+    return norms
 
 
 def _bn_scale(layer: nn.Module) -> torch.Tensor | None:

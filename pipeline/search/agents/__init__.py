@@ -1,0 +1,32 @@
+"""Agents, one file each; the file name is the registry name.
+
+Each has `search(env, settings, seed, folder)`: it plays episodes in the environment, which logs them, and leaves what
+it learned in `folder`. What wins is chosen from the log, the same way for every agent.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError
+
+
+def names() -> tuple[str, ...]:
+    files = Path(__file__).parent.glob("[a-z]*.py")
+    return tuple(sorted(file.stem for file in files))
+
+
+def find(name: str) -> Callable[..., None]:
+    """The agent's `search` function.
+
+    Raises:
+        ConfigError: no agent has this name.
+    """
+    if name not in names():
+        raise ConfigError(f"search.agent: unknown agent {name!r}; known: {', '.join(names())}")
+    module: Any = importlib.import_module(f"{__name__}.{name}")
+    search: Callable[..., None] = module.search
+    return search

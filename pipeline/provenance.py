@@ -1,0 +1,54 @@
+"""What a run was made with: versions, commit, seed, machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+
+PACKAGES = (
+    "pocketprune",
+    "torch",
+    "torchvision",
+    "torch-pruning",
+    "stable-baselines3",
+    "onnx2tf",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "coremltools",
+)
+
+
+def manifest(config: Config) -> dict[str, Any]:
+    return {
+        "run": config.name,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "machine": {"system": platform.platform(), "cpu_count": os.cpu_count(), "argv": Path(sys.argv[0]).name},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the source tree that runs, or None where it is not a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,13 @@
+"""Control: the same action for every group, each action once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import SearchSection
+from pipeline.search.env import PruneEnv
+
+
+def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
+    for action in range(min(env.task.n_actions, settings.episodes)):
+        env.play([action] * len(env.task.groups), "explore")

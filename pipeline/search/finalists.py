@@ -1,0 +1,84 @@
+"""The plan that wins: the best of the log, measured afresh and interleaved, and briefly fine-tuned.
+
+A search that picks the smallest of noisy numbers picks the luckiest, so what the search itself saw decides only who
+gets here; what is reported was measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.records import Episode, Evaluation, Record
+from pipeline.run_folder import hash_json
+from pipeline.search.latency import LatencyMeter, target_ratio
+from pipeline.search.recovery import Recovery
+from pipeline.subject import Subject
+
+
+class Finalist(Record):
+    """One of the best plans; `ratio` is its latency over the dense network's, measured afresh."""
+
+    plan_id: str
+    episode: int
+    kind: str
+    plan: dict[str, int]
+    ratio: float
+    ci95: tuple[float, float] | None
+    target_ratio: float
+    validation: Evaluation
+    """After `search.finalist_epochs` of fine-tuning."""
+
+    @property
+    def meets_latency(self) -> bool:
+        return self.ratio <= self.target_ratio
+
+
+def shortlist(episodes: Sequence[Episode], count: int) -> list[Episode]:
+    """The `count` episodes that ended best, each plan once: latency target met first, then the highest last reward."""
+
+    def merit(episode: Episode) -> tuple[bool, float]:
+        end = episode.steps[-1]
+        return end.latency_ms / end.dense_latency_ms <= end.target_ratio, end.reward
+
+    distinct: dict[frozenset[tuple[str, int]], Episode] = {}
+    for episode in sorted(episodes, key=merit, reverse=True):
+        distinct.setdefault(frozenset(episode.plan.items()), episode)
+    return list(distinct.values())[:count]
+
+
+def judge_finalists(
+    subject: Subject,
+    recovery: Recovery,
+    meters: Sequence[LatencyMeter],
+    episodes: Sequence[Episode],
+    on_finalist: Callable[[int], None],
+) -> list[Finalist]:
+    """Measure the episodes' plans together on every device and fine-tune each for a few epochs; best first."""
+    config = subject.config
+    measured = [meter.fresh([episode.plan for episode in episodes]) for meter in meters]
+    targets = [target_ratio(config.search.target, meter.dense_ms) for meter in meters]
+    finalists = []
+    for number, episode in enumerate(episodes):
+        pairs = [(lines[number], target) for lines, target in zip(measured, targets, strict=True)]
+        comparison, target = max(pairs, key=lambda pair: pair[0].ratio / pair[1])
+        finalists.append(
+            Finalist(
+                plan_id=hash_json(episode.plan)[:12],
+                episode=episode.index,
+                kind=episode.kind,
+                plan=episode.plan,
+                ratio=comparison.ratio,
+                ci95=comparison.ci95,
+                target_ratio=target,
+                validation=recovery.fine_tuned(episode.plan),
+            )
+        )
+        on_finalist(number + 1)
+    return sorted(finalists, key=merit, reverse=True)
+
+
+def merit(finalist: Finalist) -> tuple[bool, float, float]:
+    """Latency target met, then validation accuracy, then loss; among those that miss the target the fastest."""
+    if not finalist.meets_latency:
+        return False, -finalist.ratio, 0.0
+    return True, finalist.validation.top1, -finalist.validation.loss

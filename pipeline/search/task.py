@@ -1,0 +1,132 @@
+"""Puts the search's parts together from a configuration: meters, tables, latency source, actions, environment."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.data.splits import take
+from pipeline.errors import ConfigError, ModelError
+from pipeline.evaluation import evaluation_from_logits
+from pipeline.export import TfliteConverter
+from pipeline.pruning.groups import ChannelGroup
+from pipeline.search.env import PruningTask
+from pipeline.search.judge import PrefixJudge
+from pipeline.search.latency import Hybrid, LatencyMeter, LatencySource, Measured, Tabled
+from pipeline.search.latency_table import LatencyModel, LatencyTable
+from pipeline.search.recovery import Recovery
+from pipeline.search.uniform import nearest_keep, share_at, uniform_counts
+from pipeline.subject import Subject
+
+JUDGE_IMAGES = 256
+CONVERTERS = 2
+
+
+def open_meters(
+    subject: Subject, folder: Path, workspace: Path, converter: TfliteConverter, name: str = "measurements.jsonl"
+) -> list[LatencyMeter]:
+    """One meter for each configured device; their measurements are logged in `folder`."""
+    config = subject.config
+    return [
+        LatencyMeter(
+            network=subject.network,
+            groups=subject.groups,
+            scores=subject.scores,
+            input_shape=subject.input_shape,
+            device_spec=device,
+            spec=config.search.bench.spec(),
+            reward_from=config.search.reward_from,
+            log=folder / name,
+            workspace=workspace,
+            converter=converter,
+        )
+        for device in config.device_specs()
+    ]
+
+
+def latency_source(
+    subject: Subject, meters: Sequence[LatencyMeter], tables: Sequence[LatencyTable]
+) -> Measured | Tabled | Hybrid:
+    config = subject.config
+    measured = Measured(meters, config.search.target)
+    if config.search.latency_source == "measured":
+        return measured
+    tabled = Tabled([LatencyModel(subject.shape, table) for table in tables], config.search.target)
+    return tabled if config.search.latency_source == "table" else Hybrid(tabled, measured)
+
+
+def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Config) -> tuple[float, dict[str, int]]:
+    """The uniform plan that just meets the target, and its share of the channels.
+
+    Raises:
+        ConfigError: the target is met by the dense network already, or by no network that may be made.
+    """
+
+    def cost(share: float) -> float:
+        return -source.step(uniform_counts(groups, share, config.pruning)).saved_of_aim
+
+    lowest = config.pruning.min_keep
+    smallest = source.step(uniform_counts(groups, lowest, config.pruning))
+    if smallest.target_ratio >= 1.0:
+        raise ConfigError(
+            f"search.target: the dense network already takes {smallest.dense_ms:.3g} ms, which is no more than the "
+            f"target allows; ask for less than that"
+        )
+    if smallest.ratio > smallest.aim_ratio:
+        raise ConfigError(
+            f"search.target: {smallest.target_ratio:.1%} of the dense latency cannot be reached: the smallest network "
+            f"that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow takes "
+            f"{smallest.ratio:.1%}; raise the target, or lower pruning.min_keep or round_to"
+        )
+    share = share_at(-1.0, cost, lowest=lowest)
+    return share, uniform_counts(groups, share, config.pruning)
+
+
+def keep_choices(groups: Sequence[ChannelGroup], config: Config, uniform_share: float) -> dict[str, tuple[int, ...]]:
+    """Channel counts by action number, from few to many; the middle action of `around_target` is the uniform plan."""
+    n_actions = config.search.n_actions
+    if config.search.actions == "absolute":
+        shares = np.linspace(config.pruning.min_keep, 1.0, n_actions)
+    else:
+        shares = uniform_share * 2.0 ** np.linspace(-1.0, 1.0, n_actions)
+    return {
+        group.name: tuple(nearest_keep(group.channels, min(1.0, float(share)), config.pruning) for share in shares)
+        for group in groups
+    }
+
+
+def make_task(
+    subject: Subject, source: LatencySource, choices: Mapping[str, Sequence[int]], recovery: Recovery
+) -> PruningTask:
+    config = subject.config
+    dense = subject.evaluate(subject.network, subject.data.validation)
+    if dense.top1 <= config.search.target.accuracy_drop:
+        raise ModelError(
+            f"the dense network is right on {dense.top1:.1%} of the validation images, no more than "
+            f"search.target.accuracy_drop ({config.search.target.accuracy_drop:g}) gives away; train it longer"
+        )
+    return PruningTask(
+        groups=subject.groups,
+        keep_choices=choices,
+        scores=subject.scores,
+        judge=_make_judge(subject),
+        evaluate=recovery.evaluate,
+        latency=source,
+        accuracy_target=dense.top1 - config.search.target.accuracy_drop,
+        reward=config.search.reward,
+        state=config.search.state,
+    )
+
+
+def _make_judge(subject: Subject) -> PrefixJudge:
+    validation = subject.data.validation
+    few = take(validation, min(JUDGE_IMAGES, len(validation)), subject.config.seed)
+    images, labels = next(iter(few.batches(len(few))))
+    figures = functools.partial(
+        evaluation_from_logits, labels=labels, split="validation", evaluation=subject.accuracy, loss=subject.loss
+    )
+    return PrefixJudge(subject.network, subject.groups, images, figures)

@@ -1,0 +1,45 @@
+"""Train the dense network, or load its weights; measure its accuracy on the test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import models
+from pipeline.config import Config
+from pipeline.progress import Progress
+from pipeline.run_folder import RunFolder, write_json
+from pipeline.subject import Subject, save_weights
+
+
+def inputs(config: Config) -> Any:
+    return [config.seed, config.model, config.data, config.baseline if config.model.weights is None else None]
+
+
+def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
+    subject = Subject(config, work / "model.safetensors")
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = models.load(
+            config.model.name,
+            num_classes=len(subject.data.classes),
+            weights=config.model.weights,
+            options=config.model.options,
+            image_size=config.data.image_size,
+        )
+    history: list[dict[str, Any]] = []
+    if config.model.weights is None:
+        checkpoint = work / "checkpoint.pt"
+        reports = subject.fit(
+            network,
+            config.baseline,
+            checkpoint=checkpoint,
+            on_epoch=lambda report: progress.update("training", report.epoch, report.epochs),
+        )
+        checkpoint.unlink()
+        history = [report.model_dump() for report in reports]
+    save_weights(network, work / "model.safetensors")
+    write_json(work / "history.json", history)
+    write_json(work / "evaluation.json", subject.evaluate(network, subject.data.test))

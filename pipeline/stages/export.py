@@ -1,0 +1,57 @@
+"""Export dense, pruned and control networks, and check that each file still computes the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.export.variant import export_variant
+from pipeline.progress import Progress
+from pipeline.records import Evaluation, PruningPlan, read_json
+from pipeline.run_folder import RunFolder, write_json
+from pipeline.subject import Subject, load_weights
+
+
+def inputs(config: Config) -> Any:
+    return [config.export]
+
+
+def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
+    subject = Subject(config, folder.stage("baseline") / "model.safetensors")
+    artifacts, variants = [], []
+    for name in ("dense", *config.controls, "pruned"):
+        source = folder.stage("finetune") / (name if name in config.controls else "")
+        plan = None if name == "dense" else read_json(PruningPlan, source / "plan.json")
+        network = subject.network
+        if plan is not None:
+            network = subject.slim(plan)
+            load_weights(network, source / "model.safetensors")
+        artifacts += export_variant(
+            network,
+            variant=name,
+            data=subject.data,
+            settings=config.export,
+            folder=work,
+            on_progress=lambda text, name=name: progress.update(f"{name}: {text}"),
+        )
+        evaluation = read_json(Evaluation, (folder.stage("baseline") if plan is None else source) / "evaluation.json")
+        variants.append(_variant(name, subject, plan, evaluation))
+    write_json(work / "artifacts.json", artifacts)
+    write_json(work / "variants.json", variants)
+
+
+def _variant(name: str, subject: Subject, plan: PruningPlan | None, evaluation: Evaluation) -> dict[str, Any]:
+    counts = plan.keep_counts() if plan else {}
+    where = {"dense": None, "pruned": "finetune/plan.json"}.get(name, f"finetune/{name}/plan.json")
+    return {
+        "name": name,
+        "params": subject.shape.params(counts),
+        "macs": subject.shape.macs(counts),
+        "plan": where,
+        "evaluation": evaluation,
+        "groups": {
+            group.name: {"channels": group.channels, "kept_count": counts.get(group.name, group.channels)}
+            for group in subject.groups
+        },
+    }

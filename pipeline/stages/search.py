@@ -1,0 +1,125 @@
+"""Let the agent search, then decide which plan wins, and make the controls at the winner's latency."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.export import TfliteConverter
+from pipeline.progress import Progress
+from pipeline.records import Episode
+from pipeline.run_folder import RunFolder, write_json
+from pipeline.search import agents
+from pipeline.search.controls import control_plan
+from pipeline.search.env import PruneEnv
+from pipeline.search.episodes import EpisodeLog
+from pipeline.search.finalists import Finalist, judge_finalists, shortlist
+from pipeline.search.latency import Hybrid, LatencyMeter
+from pipeline.search.latency_table import LatencyTable
+from pipeline.search.recovery import Recovery
+from pipeline.search.task import (
+    CONVERTERS,
+    keep_choices,
+    latency_source,
+    make_task,
+    open_meters,
+    uniform_at,
+)
+from pipeline.subject import Subject
+
+
+def inputs(config: Config) -> Any:
+    return [config.search, config.finetune, config.controls]
+
+
+def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
+    search = agents.find(config.search.agent)
+    subject = Subject(config, folder.stage("baseline") / "model.safetensors")
+    tables = [
+        LatencyTable.model_validate(table)
+        for table in json.loads((folder.stage("profile") / "latency_table.json").read_text())["tables"]
+    ]
+    with tempfile.TemporaryDirectory() as workspace, TfliteConverter(workers=CONVERTERS) as converter:
+        meters = open_meters(subject, work, Path(workspace), converter)
+        source = latency_source(subject, meters, tables)
+        share, uniform = uniform_at(source, subject.groups, config)
+        choices = keep_choices(subject.groups, config, share)
+        recovery = Recovery(subject)
+        task = make_task(subject, source, choices, recovery)
+        log = EpisodeLog(
+            work / "episodes.jsonl",
+            lambda episode: progress.update(_line(episode), episode.index + 1, config.search.episodes + 2),
+        )
+        env = PruneEnv(task, log, config.seed)
+        env.play([_nearest(choices[group.name], uniform[group.name]) for group in subject.groups], "reference")
+        search(env, config.search, config.seed, work)
+        finalists = judge_finalists(
+            subject,
+            recovery,
+            meters,
+            shortlist(log.episodes, config.search.finalists),
+            lambda done: progress.update("finalists", done, config.search.finalists),
+        )
+        winner = finalists[0]
+        write_json(work / "plan.json", recovery.plan(winner.plan, agent=config.search.agent, episode=winner.episode))
+        (work / "controls").mkdir(exist_ok=True)
+        for name in config.controls:
+            progress.update(f"control {name}")
+            plan = control_plan(
+                name,
+                winner.plan,
+                groups=subject.groups,
+                recovery=recovery,
+                source=source,
+                meter=meters[0],
+                settings=config.pruning,
+                seed=config.seed,
+            )
+            write_json(work / "controls" / f"{name}.json", plan)
+    write_json(work / "summary.json", _summary(config, log.episodes, finalists, meters, tables, source))
+
+
+def _nearest(choices: Sequence[int], wanted: int) -> int:
+    return min(range(len(choices)), key=lambda action: abs(choices[action] - wanted))
+
+
+def _line(episode: Episode) -> str:
+    assert episode.evaluation is not None
+    ratio = (episode.latency_ms or 0.0) / (episode.dense_latency_ms or 1.0)
+    return f"episode {episode.index}: {episode.evaluation.top1:.1%} at {ratio:.2f} of the latency"
+
+
+def _summary(
+    config: Config,
+    episodes: Sequence[Episode],
+    finalists: Sequence[Finalist],
+    meters: Sequence[LatencyMeter],
+    tables: Sequence[LatencyTable],
+    source: Any,
+) -> dict[str, Any]:
+    winner = finalists[0]
+    greedy = next((episode for episode in episodes if episode.kind == "greedy"), None)
+    errors = [table.error for table in tables if table.error is not None]
+    return {
+        "agent": config.search.agent,
+        "reward": config.search.reward.name,
+        "latency_source": config.search.latency_source,
+        "episodes": len(episodes),
+        "wall_s": sum(sum(episode.seconds.values()) for episode in episodes),
+        "device_measurements": sum(meter.measurements for meter in meters),
+        "latency_table_error": max(errors, key=lambda error: error.median) if errors else None,
+        "hybrid_error": source.error() if isinstance(source, Hybrid) else None,
+        "dense_latency_ms": meters[0].dense_ms,
+        "target_ratio": winner.target_ratio,
+        "target_met": winner.meets_latency,
+        "winner": winner.plan_id,
+        "finalists": [
+            {**finalist.model_dump(mode="json", exclude={"validation"}), "validation_top1": finalist.validation.top1}
+            for finalist in finalists
+        ],
+        "greedy": greedy and {"ratio": greedy.latency_ratio, "top1": greedy.evaluation and greedy.evaluation.top1},
+    }
