@@ -71,7 +71,7 @@ def normalise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tenso
     """Pixels 0..255 (n, C, H, W) as the network's float32 input, in channels_last."""
     mean = torch.tensor(preprocessing.mean).view(1, -1, 1, 1) * 255
     std = torch.tensor(preprocessing.std).view(1, -1, 1, 1) * 255
-    return pixels.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+    return torch.sub(pixels, mean).div_(std).contiguous(memory_format=torch.channels_last)
 
 
 def batch_slices(count: int, batch_size: int) -> Iterator[slice]:

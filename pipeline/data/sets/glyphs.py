@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import numpy as np
+import psutil
 from pydantic import Field
 
 from pipeline.config import OpenShare, Section
@@ -42,6 +43,13 @@ def load(image_size: int, seed: int, root: str | None, options: Options) -> Data
     if root is not None:
         raise DataError(f"data.root: {root!r} is given, but glyphs are drawn here and no folder is read; remove it")
     counts: dict[SplitName, int] = {"train": options.train, "validation": options.validation, "test": options.test}
+    total = sum(counts.values())
+    needed, available = total * image_size**2 * 3, psutil.virtual_memory().available
+    if needed > available:
+        raise DataError(
+            f"data.options: {total} glyphs of {image_size} pixels take {needed / 2**30:.1f} GiB of memory, "
+            f"and {available / 2**30:.1f} GiB are free; ask for fewer or smaller images"
+        )
     preprocessing = Preprocessing(image_size=image_size, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3, resize=RESIZE)
     augmentation = random_affine(rotation_deg=8, scale=0.08, shift=0.06)
     splits = {}

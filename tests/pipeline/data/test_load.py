@@ -42,6 +42,10 @@ FAULTS = {
     "option where there is none": ({"options": {"x": 1}}, "it has no options: remove it"),
     "count of the wrong kind": ({"name": "glyphs", "options": {"train": "many"}}, r"options\.train: .*\(got 'many'\)"),
     "no images": ({"name": "glyphs", "options": {"test": 0}}, r"options\.test: .*\(got 0\)"),
+    "more than memory holds": (
+        {"name": "glyphs", "image_size": 5000, "options": {"train": 10_000_000}},
+        r"10006000 glyphs of 5000 pixels take \d+\.\d GiB of memory, and .* are free; ask for fewer or smaller",
+    ),
     "level too high": ({"name": "glyphs", "options": {"level": 1}}, r"options\.level: .*less than 1 \(got 1\)"),
     "two mistakes": ({"name": "glyphs", "options": {"test": 0, "x": 1}}, r"options\.test: .*\n  data\.options\.x: "),
     "share of nothing": ({"name": "imagefolder", "options": {"validation": 0}}, r"validation: .*greater than 0"),
