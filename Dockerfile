@@ -8,10 +8,9 @@ ARG BASE=python:3.12-slim
 FROM ${BASE}
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-# libgl1 and libglib2.0-0 are what opencv (a requirement of onnx2tf) loads.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      adb ca-certificates libgl1 libglib2.0-0 $(command -v python3 >/dev/null || echo python3 python3-venv) \
+      adb ca-certificates $(command -v python3 >/dev/null || echo python3 python3-venv) \
  && rm -rf /var/lib/apt/lists/*
 
 ENV PATH=/opt/pocketprune/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
