@@ -1,0 +1,234 @@
+"""The command line: each command calls the flow or one part, and holds no logic of its own.
+
+Results go to stdout, progress to stderr. Exit codes: 0 done, 1 internal error, 2 bad usage or configuration, 3 device
+not available, 4 measurement rejected, 5 regression found, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Make image models small and fast for phones, and prove it on the phone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+REJECTED = 4
+INTERRUPTED = 130
+
+
+class Registry(StrEnum):
+    models = "models"
+    data = "data"
+    agents = "agents"
+    exporters = "exporters"
+    devices = "devices"
+
+
+class Accelerator(StrEnum):
+    cpu = "cpu"
+    gpu = "gpu"
+    npu = "npu"
+    ane = "ane"
+
+
+Device = Annotated[str, typer.Option(help="Device spec: host, adb://HOST:PORT, ... (see `pocketprune list devices`).")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the results to this file as JSON.", dir_okay=False)]
+Runs = Annotated[int, typer.Option(help="At least this many timed runs in each process.", min=1)]
+Warmup = Annotated[int, typer.Option(help="Runs before the clock starts.", min=0)]
+Threads = Annotated[int, typer.Option(help="Threads of the runtime.", min=1)]
+Processes = Annotated[
+    int, typer.Option(help="Processes that each time the model; two or more give an interval.", min=1)
+]
+MinSeconds = Annotated[float, typer.Option(help="At least this long in each process.", min=0.0)]
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
+    """Read by `main`, which has the whole command line."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Configuration file (YAML).")],
+    run_dir: Annotated[Path | None, typer.Option(help="Run folder; runs/<name> by default.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do every stage again, whatever is there.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change a key: search.episodes=20")] = None,
+) -> None:
+    """Run the pipeline, or go on where it stopped."""
+    from pipeline import progress
+    from pipeline.config import load_config
+    from pipeline.flow import run as run_flow
+
+    loaded = load_config(config, tuple(set_ or ()))
+    with progress.for_stderr() as shown:
+        folder = run_flow(loaded, run_dir=run_dir, until=until, fresh=fresh, progress=shown)
+    page, summary = folder / "report" / "index.html", folder / "report" / "summary.md"
+    if until in (None, "report"):
+        print(summary.read_text())
+        print(f"report: {page}")
+    else:
+        print(f"run folder: {folder}")
+
+
+@app.command()
+def bench(
+    models: Annotated[list[Path], typer.Argument(help="Model files (.tflite).", metavar="MODEL...")],
+    device: Device = "host",
+    runs: Runs = 50,
+    warmup: Warmup = 10,
+    threads: Threads = 1,
+    processes: Processes = 3,
+    min_seconds: MinSeconds = 1.0,
+    accelerator: Accelerator = Accelerator.cpu,
+    json_file: Json = None,
+) -> None:
+    """Measure model files on a device: latency, memory, and power where the device can."""
+    import device_bench
+    from device_bench.records import BenchSpec
+    from pipeline import progress
+    from pipeline.run_folder import write_json, writing
+    from pipeline.terminal import print_measurements
+
+    spec = BenchSpec(
+        warmup_runs=warmup,
+        timed_runs=runs,
+        min_seconds=min_seconds,
+        processes=processes,
+        threads=threads,
+        accelerator=accelerator.value,
+    )
+    with progress.for_stderr() as shown:
+        measured = device_bench.benchmark_many(
+            models, device=device, spec=spec, on_result=lambda n, _: shown.update("measuring", n + 1, len(models))
+        )
+    print_measurements(measured)
+    if json_file:
+        with writing(json_file):
+            write_json(json_file, {"measurements": measured})
+    if not all(measurement.valid for measurement in measured):
+        raise typer.Exit(REJECTED)
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[Path], typer.Argument(help="Two or more models; the first is the baseline.", metavar="MODEL...")
+    ],
+    device: Device = "host",
+    runs: Runs = 50,
+    warmup: Warmup = 10,
+    threads: Threads = 1,
+    processes: Processes = 3,
+    min_seconds: MinSeconds = 1.0,
+    json_file: Json = None,
+) -> None:
+    """Time models in turns, so that the machine's moods hit all alike, and say which is faster."""
+    import device_bench
+    from device_bench.records import BenchSpec
+    from pipeline.run_folder import write_json, writing
+    from pipeline.terminal import print_comparisons
+
+    spec = BenchSpec(warmup_runs=warmup, timed_runs=runs, min_seconds=min_seconds, processes=processes, threads=threads)
+    result = device_bench.compare(models, device=device, spec=spec)
+    print_comparisons(result)
+    if json_file:
+        with writing(json_file):
+            write_json(json_file, result)
+    if not all(measurement.valid for measurement in result.measurements):
+        raise typer.Exit(REJECTED)
+
+
+@app.command()
+def devices(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the devices that can be reached, and why others cannot."""
+    import device_bench
+    from pipeline.terminal import print_devices
+
+    listings = device_bench.list_devices()
+    if as_json:
+        print(json.dumps([listing.model_dump() for listing in listings], indent=2))
+    else:
+        print_devices(listings)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; by default the run's own report folder.")
+    ] = None,
+) -> None:
+    """Write the report of a finished run again, or one page over several runs."""
+    from pipeline.report import compare_report, write_report
+    from pipeline.run_folder import writing
+
+    target = out or (runs[0] / "report" if len(runs) == 1 else Path("runs") / "report")
+    with writing(target):
+        page = write_report(runs[0], target) if len(runs) == 1 else compare_report(runs, target)
+    print(page)
+
+
+@app.command(name="list")
+def list_names(what: Annotated[Registry, typer.Argument(help="Which registry.")]) -> None:
+    """List what is known by name: models, data sets, agents, exporters, kinds of device."""
+    for name in _names(what):
+        print(name)
+
+
+def _names(what: Registry) -> tuple[str, ...]:
+    """Registries are read by file name, so that listing them loads nothing heavy."""
+    if what is Registry.models:
+        import models
+
+        return models.names()
+    if what is Registry.data:
+        from pipeline import data
+
+        return data.names()
+    if what is Registry.agents:
+        from pipeline.search import agents
+
+        return agents.names()
+    if what is Registry.exporters:
+        from pipeline import export
+
+        return export.names()
+    from device_bench import devices
+
+    return tuple(devices.known_kinds())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; an error that somebody can mend is one message and its exit code, never a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments)
+    except KeyboardInterrupt:
+        print("interrupted: what is done is kept; run the same command to go on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            print(f"internal error: {type(error).__name__}: {error}\nrun with --debug to see where", file=sys.stderr)
+            raise SystemExit(1) from None
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(code) from None
+
+
+if __name__ == "__main__":
+    main()

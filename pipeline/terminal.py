@@ -1,0 +1,74 @@
+"""Results as tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from device_bench.devices import DeviceListing
+from device_bench.records import ComparisonResult, Measurement
+
+
+def print_measurements(measurements: Sequence[Measurement]) -> None:
+    """One row for each model; below them why a figure is missing or a measurement was rejected."""
+    table = _table(("model", "left"), ("median ms", "right"), ("95% interval", "right"), ("p95 ms", "right"))
+    for heading in ("FPS", "peak MB", "energy mJ"):
+        table.add_column(heading, justify="right")
+    for m in measurements:
+        interval = m.latency_ms.ci95
+        table.add_row(
+            Path(m.artifact.path).name + ("" if m.valid else " REJECTED"),
+            f"{m.latency_ms.median:.4g}",
+            f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "-",
+            f"{m.latency_ms.p95:.4g}",
+            f"{m.fps:.4g}" if m.fps is not None else "-",
+            f"{m.memory.peak_rss_mb:.1f}" if m.memory else "-",
+            f"{m.power.energy_per_inference_mj:.3g}" if m.power else "-",
+        )
+    _print(table)
+    first = measurements[0]
+    print(f"device: {first.device.id} ({first.device.kind}), {first.device.model}, {first.device.os}")
+    print(f"runtime: {first.runtime.name} {first.runtime.version}, {first.spec.threads} thread(s)")
+    for reason in sorted({f"no {name}: {why}" for m in measurements for name, why in m.missing.items()}):
+        print(reason)
+    for m in measurements:
+        for rejection in m.rejections:
+            print(f"rejected: {Path(m.artifact.path).name}: {rejection}")
+
+
+def print_comparisons(result: ComparisonResult) -> None:
+    table = _table(("candidate", "left"), ("ratio", "right"), ("95% interval", "right"), ("verdict", "left"))
+    for c in result.comparisons:
+        table.add_row(Path(c.candidate).name, f"{c.ratio:.3f}", f"{c.ci95[0]:.3f} to {c.ci95[1]:.3f}", c.verdict)
+    _print(table)
+    baseline = result.measurements[0]
+    print(f"baseline: {Path(result.comparisons[0].baseline).name}, {baseline.latency_ms.median:.4g} ms")
+    print(f"noise floor of this sitting: {result.comparisons[0].noise_floor:.1%}")
+    print(f"device: {baseline.device.id} ({baseline.device.kind}), {baseline.device.model}")
+    for m in result.measurements:
+        for rejection in m.rejections:
+            print(f"rejected: {Path(m.artifact.path).name}: {rejection}")
+
+
+def print_devices(listings: Sequence[DeviceListing]) -> None:
+    table = _table(("device", "left"), ("kind", "left"), ("model", "left"), ("OS", "left"), ("ABI", "left"))
+    for listing in listings:
+        if listing.info is None:
+            table.add_row(listing.spec, "-", f"unreachable: {listing.reason}", "-", "-")
+        else:
+            table.add_row(listing.spec, listing.info.kind, listing.info.model, listing.info.os, listing.info.abi)
+    _print(table)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, justify in columns:
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    Console(highlight=False).print(table)
