@@ -11,7 +11,7 @@ from pipeline.report.results import STAGES, Results
 from pipeline.report.rows import Row
 from pipeline.report.table import STATUS_WORDS, method_words
 from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
-from pipeline.report.verdict import PRIMARY, accuracy_loss, primary_row
+from pipeline.report.verdict import PRIMARY, accuracy_loss, headline_row, primary_rows
 
 SOURCE_WORDS = {
     "measured": "measured on the device at every step",
@@ -46,7 +46,7 @@ def key_figures(results: Results, rows: tuple[Row, ...]) -> tuple[Tile, ...]:
     if dense is None or pruned is None:
         return ()
     tiles = []
-    row, reference = primary_row(rows), primary_row(rows, "dense")
+    row, reference = headline_row(rows), next(iter(primary_rows(rows, "dense")), None)
     if row and row.speedup:
         bounds = f"95% interval {interval(row.speedup.ci95)}" if row.speedup.ci95 else "ratio of medians"
         tiles.append(Tile("Speed-up, fp32", times(row.speedup.factor), bounds))

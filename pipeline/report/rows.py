@@ -134,7 +134,8 @@ def _speedup(row: Row, rows: list[Row], results: Results) -> Speedup | str:
     if not dense.ranked:
         reasons = "; ".join(dense.problems) or "its median is no time"
         return f"no dense network to compare with: {reasons}"
-    comparison = _comparison(results, dense, row)
+    devices = {other.measurement.device.id for other in rows if other.measurement}
+    comparison = _comparison(results, dense, row, devices)
     if comparison:
         low, high = comparison.ci95
         return Speedup(1 / comparison.ratio, (1 / high, 1 / low), comparison)
@@ -154,12 +155,13 @@ def _is_dense_twin(other: Row, row: Row) -> bool:
     )
 
 
-def _comparison(results: Results, dense: Row, row: Row) -> Comparison | None:
-    """The interleaved comparison of the two, if there is one of this device."""
+def _comparison(results: Results, dense: Row, row: Row, devices: set[str]) -> Comparison | None:
+    """The interleaved comparison of the two, if there is one that is surely of this device."""
     result = results.comparison
     if result is None or dense.artifact is None or row.artifact is None or row.measurement is None:
         return None
-    if result.measurements and row.measurement.device.id not in {m.device.id for m in result.measurements}:
+    compared = {measurement.device.id for measurement in result.measurements} or devices
+    if compared != {row.measurement.device.id}:
         return None
     for comparison in result.comparisons:
         named = (comparison.baseline, comparison.candidate) == (dense.artifact.path, row.artifact.path)

@@ -17,7 +17,7 @@ STATUS_WORDS = {
     "rejected": "rejected",
     "failed": "failed parity",
 }
-MODELLED = ("batterystats", "model", "table")
+MODELLED = ("batterystats", "modelled", "estimate")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pipeline.report.text import interval, number, percent, points, times
 
 Met = Literal["met", "not met", "unknown"]
 PRIMARY = ("tflite", "fp32")
+UNKNOWN = "not known yet"
 
 
 @dataclass(frozen=True)
@@ -61,32 +62,46 @@ def accuracy_loss(dense: Evaluation, pruned: Evaluation) -> tuple[float, tuple[f
 
 def build_verdict(results: Results, rows: tuple[Row, ...]) -> Verdict:
     return Verdict(
-        headline=f"{_speed_words(rows)} {_accuracy_words(results)}".strip(),
-        checks=(_latency_check(results, rows), _accuracy_check(results)),
+        headline=f"{_nearest_words(results)}{_speed_words(rows)} {_accuracy_words(results)}",
+        checks=(*_latency_checks(results, rows), _accuracy_check(results)),
         recommendation=_recommendation(results, rows),
         warnings=tuple(_warnings(results, rows)),
     )
 
 
-def primary_row(rows: tuple[Row, ...], variant: str = "pruned") -> Row | None:
-    """The row that the targets are held against: fp32 TFLite, the precision that the search was paid for."""
-    return next(
-        (
-            row
-            for row in rows
-            if row.variant.name == variant and row.artifact and (row.artifact.format, row.artifact.precision) == PRIMARY
-        ),
-        None,
-    )
+def primary_rows(rows: tuple[Row, ...], variant: str = "pruned") -> list[Row]:
+    """What the targets are held against: fp32 TFLite, the precision that the search was paid for, on each device."""
+    return [
+        row
+        for row in rows
+        if row.variant.name == variant and row.artifact and (row.artifact.format, row.artifact.precision) == PRIMARY
+    ]
+
+
+def headline_row(rows: tuple[Row, ...]) -> Row | None:
+    """The device that gained least; one whose speed-up is not known comes before all others."""
+    return min(primary_rows(rows), key=lambda row: row.speedup.factor if row.speedup else 0.0, default=None)
+
+
+def _nearest_words(results: Results) -> str:
+    if results.search and results.search.target_met is False:
+        return "The search found no plan that meets the latency target; this is the nearest one. "
+    return ""
 
 
 def _speed_words(rows: tuple[Row, ...]) -> str:
-    row = primary_row(rows)
+    row = headline_row(rows)
     if row is None:
         return "The pruned network is not exported yet, so its speed is not known."
     if row.speedup is None:
         return f"The speed of the pruned network is not known: {row.speedup_missing}."
-    return f"Pruned is {_faster(row.speedup)}."
+    several = len(primary_rows(rows)) > 1
+    return f"Pruned is {_faster(row.speedup)}{f' on {_device(row)}, which gains least' if several else ''}."
+
+
+def _device(row: Row) -> str:
+    device = row.measurement.device if row.measurement else None
+    return f"{device.model} ({device.kind})" if device else "an unknown device"
 
 
 def _faster(speedup: Speedup) -> str:
@@ -120,22 +135,28 @@ def _accuracy_words(results: Results) -> str:
     return f"It gains {points(-loss)} points of top-1 (95% interval {points(-high)} to {points(-low)}) {images}."
 
 
-def _latency_check(results: Results, rows: tuple[Row, ...]) -> Check:
+def _latency_checks(results: Results, rows: tuple[Row, ...]) -> list[Check]:
+    found = primary_rows(rows)
+    if len(found) > 1:
+        return [_latency_check(results, row, f"Latency on {_device(row)}") for row in found]
+    return [_latency_check(results, found[0] if found else None, "Latency")]
+
+
+def _latency_check(results: Results, row: Row | None, name: str) -> Check:
     target = results.config.search.target
-    row = primary_row(rows)
-    stats = row.measurement.latency_ms if row and row.ranked and row.measurement else None
     if target.latency is not None:
         asked = f"at most {target.latency:g} of dense latency"
         speedup = row.speedup if row else None
         if speedup is None:
-            return Check("Latency", asked, "not known yet", "unknown")
+            return Check(name, asked, UNKNOWN, "unknown")
         bounds = (1 / speedup.ci95[1], 1 / speedup.ci95[0]) if speedup.ci95 else None
-        return Check("Latency", asked, *_against(1 / speedup.factor, bounds, target.latency))
+        return Check(name, asked, *_against(1 / speedup.factor, bounds, target.latency))
     limit_ms = target.latency_ms if target.latency_ms is not None else 1000 / (target.fps or 1.0)
     asked = f"at most {limit_ms:.4g} ms" + (f" ({target.fps:g} frames a second)" if target.fps else "")
-    if stats is None:
-        return Check("Latency", asked, "not known yet", "unknown")
-    return Check("Latency", asked, *_against(stats.median, stats.ci95, limit_ms, " ms"))
+    if row is None or not row.ranked or row.measurement is None:
+        return Check(name, asked, UNKNOWN, "unknown")
+    stats = row.measurement.latency_ms
+    return Check(name, asked, *_against(stats.median, stats.ci95, limit_ms, " ms"))
 
 
 def _against(value: float, bounds: tuple[float, float] | None, limit: float, unit: str = "") -> tuple[str, Met]:
@@ -152,7 +173,7 @@ def _accuracy_check(results: Results) -> Check:
     asked = f"at most {points(allowed)} points of top-1 lost"
     pair = _evaluations(results)
     if pair is None:
-        return Check("Accuracy", asked, "not known yet", "unknown")
+        return Check("Accuracy", asked, UNKNOWN, "unknown")
     loss, (low, high) = accuracy_loss(*pair)
     got = f"measured {points(loss)} (95% interval {points(low)} to {points(high)})"
     if low <= allowed < high:
@@ -171,12 +192,15 @@ def _recommendation(results: Results, rows: tuple[Row, ...]) -> str:
     words = f"parity, measurement and {points(drop)} points of accuracy"
     if not fit:
         return f"No artifact passed every check ({words})."
-    best = min(fit, key=lambda row: row.median_ms or math.inf)
-    assert best.artifact and best.measurement
-    return (
-        f"Fastest artifact that passed every check ({words}): {best.artifact.path}, {number(best.median_ms)} ms median "
-        f"on {best.measurement.device.model} ({best.measurement.device.kind}), top-1 {percent(best.top1)}%."
-    )
+    best: dict[str, Row] = {}
+    for row in sorted(fit, key=lambda row: row.median_ms or math.inf):
+        best.setdefault(_device(row), row)
+    found = [
+        f"{row.artifact.path if row.artifact else ''}, {number(row.median_ms)} ms median on {device}, "
+        f"top-1 {percent(row.top1)}%"
+        for device, row in best.items()
+    ]
+    return f"Fastest artifact that passed every check ({words}): {'; '.join(found)}."
 
 
 def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
@@ -190,8 +214,6 @@ def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
         found.append(
             f"Not run: {', '.join(results.missing_stages)}. Running the same configuration again goes on there."
         )
-    if results.search and results.search.target_met is False:
-        found.append("The search found no plan that meets the latency target; the nearest one is shown.")
     kinds = {row.measurement.device.kind for row in rows if row.measurement} - {"device"}
     if kinds:
         found.append(f"Measured on: {', '.join(sorted(kinds))}, not on a phone. Latency on a phone will differ.")

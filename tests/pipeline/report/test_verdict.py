@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_bench.records import ComparisonResult
-from pipeline.report.results import Results, read_results
+from pipeline.report.results import ArtifactResult, Results, VariantResult, read_results
 from pipeline.report.rows import Row, build_rows
+from pipeline.report.table import is_modelled
 from pipeline.report.verdict import accuracy_loss, build_verdict, wilson
 from tests.pipeline.report.sample_run import SampleRun, evaluation
 
@@ -137,3 +138,61 @@ def test_strays_are_left_out_and_said(tmp_path: Path) -> None:
     results = edited(run, "export/artifacts.json", lambda artifacts: artifacts.pop(2))
     assert results.strays == ("export/dense-int8.tflite",)
     assert "export/dense-int8.tflite" in " ".join(build_verdict(results, build_rows(results)).warnings)
+
+
+def test_several_devices_are_held_to_the_target_each(results: Results) -> None:
+    variants = tuple(
+        VariantResult(variant.record, tuple(on_two_devices(result) for result in variant.artifacts))
+        for variant in results.variants
+    )
+    assert results.comparison
+    on_host = results.variants[0].artifacts[0].measurements
+    comparison = results.comparison.model_copy(update={"measurements": on_host})
+    changed = Results(**{**vars(results), "variants": variants, "comparison": comparison})
+    rows = build_rows(changed)
+    host, phone = (row.speedup for row in rows if row.label == "pruned tflite fp32")
+    assert host and phone and host.ci95 and phone.ci95 is None and phone.factor > host.factor
+    verdict = build_verdict(changed, rows)
+    assert [check.name for check in verdict.checks] == [
+        "Latency on Intel Xeon 2.80 GHz, 2 cores (host)",
+        "Latency on Pixel (device)",
+        "Accuracy",
+    ]
+    assert "on Intel Xeon 2.80 GHz, 2 cores (host), which gains least" in verdict.headline
+    assert "median on Pixel (device)" in verdict.recommendation
+
+
+def on_two_devices(result: ArtifactResult) -> ArtifactResult:
+    """The same measurement again as a phone's, where a pruned network gains more."""
+    gain = 0.5 if result.artifact.variant == "pruned" else 1.0
+    phones = tuple(
+        measurement.model_copy(
+            update={
+                "device": measurement.device.model_copy(update={"id": "pixel", "kind": "device", "model": "Pixel"}),
+                "latency_ms": measurement.latency_ms.model_copy(
+                    update={"median": measurement.latency_ms.median * gain}
+                ),
+            }
+        )
+        for measurement in result.measurements
+    )
+    return ArtifactResult(result.artifact, (*result.measurements, *phones))
+
+
+def test_a_missed_target_is_the_first_thing_said(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).write()
+    results = edited(run, "search/summary.json", lambda summary: summary.update(target_met=False))
+    headline = build_verdict(results, build_rows(results)).headline
+    assert headline.startswith("The search found no plan that meets the latency target; this is the nearest one.")
+
+
+@pytest.mark.parametrize(
+    ("method", "modelled"),
+    [
+        ("batterystats", True),
+        ("RAPL, CPU packages, idle before and after taken off", False),
+        ("VmHWM after the timed loop; model_mb: less VmRSS before the model was loaded", False),
+    ],
+)
+def test_only_a_model_is_called_one(method: str, modelled: bool) -> None:
+    assert is_modelled(method) == modelled
