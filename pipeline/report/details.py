@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from device_bench.records import Measurement
-from pipeline.report.results import STAGES, Results
+from pipeline.report.results import STAGES, Results, TableError
 from pipeline.report.rows import Row
 from pipeline.report.table import STATUS_WORDS, method_words
 from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
@@ -95,9 +95,11 @@ def _search_facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("A finalist meets the target", found),
         (
             "Error of the latency table (relative, on variants it was not fitted on)",
-            f"median {percent(error.median)}%, 90th percentile {percent(error.p90)}%, n = {error.n}"
-            if error
-            else f"{DASH} no table was fitted",
+            _error_words(error, "no table was fitted"),
+        ),
+        (
+            "The same, corrected by what the search measured",
+            _error_words(search.hybrid_error, "no table was corrected"),
         ),
         (
             "The agent's own greedy plan",
@@ -106,6 +108,12 @@ def _search_facts(results: Results) -> tuple[tuple[str, str], ...]:
             else f"{DASH} the agent gave none",
         ),
     )
+
+
+def _error_words(error: TableError | None, reason: str) -> str:
+    if error is None:
+        return f"{DASH} {reason}"
+    return f"median {percent(error.median)}%, 90th percentile {percent(error.p90)}%, n = {error.n}"
 
 
 def number_of(count: int | None) -> str:

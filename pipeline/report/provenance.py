@@ -23,7 +23,10 @@ def provenance(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
         ("Importance, rounding", f"{config.pruning.importance}, multiples of {config.pruning.round_to}"),
         *((f"Machine: {key}", one_line(str(value))) for key, value in manifest.machine.items()),
     )
-    versions = tuple((str(key), one_line(str(value))) for key, value in manifest.versions.items())
+    versions = tuple(
+        (str(key), one_line(str(value)) if value is not None else f"{DASH} not installed")
+        for key, value in manifest.versions.items()
+    )
     return {"run": run, "versions": versions, "grids": [grid for grid in (_devices(rows), _files(rows)) if grid.rows]}
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from device_bench.records import ComparisonResult, Measurement
 from pipeline.config import Config, load_config
 from pipeline.errors import ConfigError, DamagedFileError, StorageError
-from pipeline.records import Artifact, Episode, Evaluation, PruningPlan
+from pipeline.records import Artifact, BenchLine, Episode, Evaluation, PruningPlan
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
 
@@ -72,6 +72,8 @@ class SearchSummary(Stored):
     wall_s: float | None = None
     device_measurements: int | None = None
     latency_table_error: TableError | None = None
+    hybrid_error: TableError | None = None
+    """Of the table as the search corrected it, against the measurements that ended its episodes."""
     dense_latency_ms: float | None = None
     target_ratio: float | None = None
     target_met: bool | None = None
@@ -93,11 +95,6 @@ class VariantRecord(Stored):
     plan: str | None = None
     evaluation: Evaluation | None = None
     groups: dict[str, GroupCount] = {}
-
-
-class BenchLine(Stored):
-    artifact: str
-    measurement: Measurement
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,8 @@ class Results:
     episodes: tuple[Episode, ...]
     search: SearchSummary | None
     variants: tuple[VariantResult, ...]
-    comparison: ComparisonResult | None
+    comparisons: tuple[ComparisonResult, ...]
+    """The interleaved ones, one for each device."""
     strays: tuple[str, ...]
     """Measured files that `export/artifacts.json` does not know."""
 
@@ -170,7 +168,9 @@ def read_results(run_dir: Path) -> Results:
         episodes=_read_lines(Episode, run_dir / "search" / "episodes.jsonl") if "search" in done else (),
         search=_read(SearchSummary, run_dir / "search" / "summary.json") if "search" in done else None,
         variants=tuple(_with_artifacts(record, artifacts, lines) for record in records),
-        comparison=_read_optional(ComparisonResult, bench / "comparison.json") if "bench" in done else None,
+        comparisons=tuple(
+            _read(ComparisonResult, path) for path in sorted(bench.glob("comparison*.json")) if "bench" in done
+        ),
         strays=tuple(dict.fromkeys(line.artifact for line in lines if line.artifact not in known)),
     )
 
@@ -225,10 +225,6 @@ def _read_config(path: Path) -> Config:
 
 def _read[R: BaseModel](record: type[R], path: Path) -> R:
     return _parse(record, _text(path), str(path))
-
-
-def _read_optional[R: BaseModel](record: type[R], path: Path) -> R | None:
-    return _read(record, path) if path.exists() else None
 
 
 def _read_lines[R: BaseModel](record: type[R], path: Path) -> tuple[R, ...]:

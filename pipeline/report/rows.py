@@ -94,7 +94,10 @@ class Row:
     def unmeasured_reason(self) -> str:
         if self.artifact is None:
             return "not exported yet"
-        return self.artifact.missing.get("measurement", "no measurement of it is stored")
+        reason = self.artifact.missing.get("measurement")
+        if reason is None and self.artifact.format == "coreml":
+            reason = "Core ML files are not timed: no device of the run runs them"
+        return reason or "no measurement of it is stored"
 
 
 def build_rows(results: Results) -> tuple[Row, ...]:
@@ -157,14 +160,14 @@ def _is_dense_twin(other: Row, row: Row) -> bool:
 
 def _comparison(results: Results, dense: Row, row: Row, devices: set[str]) -> Comparison | None:
     """The interleaved comparison of the two, if there is one that is surely of this device."""
-    result = results.comparison
-    if result is None or dense.artifact is None or row.artifact is None or row.measurement is None:
+    if dense.artifact is None or row.artifact is None or row.measurement is None:
         return None
-    compared = {measurement.device.id for measurement in result.measurements} or devices
-    if compared != {row.measurement.device.id}:
-        return None
-    for comparison in result.comparisons:
-        named = (comparison.baseline, comparison.candidate) == (dense.artifact.path, row.artifact.path)
-        if named and comparison.ratio > 0 and comparison.ci95[0] > 0:
-            return comparison
+    for result in results.comparisons:
+        compared = {measurement.device.id for measurement in result.measurements} or devices
+        if compared != {row.measurement.device.id}:
+            continue
+        for comparison in result.comparisons:
+            named = (comparison.baseline, comparison.candidate) == (dense.artifact.path, row.artifact.path)
+            if named and comparison.ratio > 0 and comparison.ci95[0] > 0:
+                return comparison
     return None

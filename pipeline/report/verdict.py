@@ -210,6 +210,13 @@ def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
         for row in rows
         if row.artifact and row.artifact.parity.passed is None
     ]
+    found += [
+        f"{row.label}: {name}: {reason}"
+        for row in rows
+        if row.artifact
+        for name, reason in row.artifact.missing.items()
+        if name not in ("evaluation", "measurement")
+    ]
     if results.missing_stages:
         found.append(
             f"Not run: {', '.join(results.missing_stages)}. Running the same configuration again goes on there."

@@ -78,7 +78,7 @@ class SampleRun:
                 "started_at": "2026-11-21T14:00:00Z",
                 "seed": 0,
                 "git_commit": "5d9a5dd0c0ffee",
-                "versions": {"python": "3.12.3", "torch": "2.15.0", "ai-edge-litert": "2.1.2"},
+                "versions": {"python": "3.12.3", "torch": "2.15.0", "ai-edge-litert": "2.1.2", "ray": None},
                 "machine": {"cpu": "Intel Xeon", "cores": 2, "memory_gb": 8},
             },
         )
@@ -118,7 +118,7 @@ class SampleRun:
 
     def _bench(self) -> None:
         lines = [
-            {"artifact": artifact.path, "measurement": self.measurement(artifact).model_dump()}
+            {"artifact": artifact.path, "device_spec": "host", "measurement": self.measurement(artifact).model_dump()}
             for artifact in self.artifacts()
             if artifact.format == "tflite"
         ]
@@ -301,6 +301,7 @@ def search_summary() -> dict[str, Any]:
         "wall_s": 203.2,
         "device_measurements": 61,
         "latency_table_error": {"median": 0.031, "p90": 0.084, "n": 10},
+        "hybrid_error": {"median": 0.022, "p90": 0.061, "n": 55},
         "dense_latency_ms": 0.641,
         "target_ratio": 0.25,
         "target_met": True,

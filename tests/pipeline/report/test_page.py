@@ -178,7 +178,7 @@ def test_no_null_is_ever_shown_as_a_number(data: st.DataObject, results: Results
     assert (median == DASH) == (not math.isfinite(measurement.latency_ms.median))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_pictures_and_charts_take_any_figures(
     data: st.DataObject, results: Results, tmp_path_factory: pytest.TempPathFactory

@@ -38,7 +38,7 @@ def test_a_stage_without_its_done_file_has_not_run(tmp_path: Path) -> None:
     (run / "bench" / "done.json").unlink()
     results = read_results(run)
     assert results.missing_stages == ("bench",)
-    assert results.comparison is None and not results.variants[0].artifacts[0].measurements
+    assert results.comparisons == () and not results.variants[0].artifacts[0].measurements
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "manifest.json"])

@@ -122,12 +122,11 @@ def test_each_kind_of_target_is_held_against_what_was_measured(results: Results,
 
 
 def test_an_inconclusive_comparison_is_not_sold_as_faster(results: Results) -> None:
-    assert results.comparison
     unsure = tuple(
         one.model_copy(update={"ratio": 0.99, "ci95": (0.95, 1.03), "verdict": "inconclusive"})
-        for one in results.comparison.comparisons
+        for one in results.comparisons[0].comparisons
     )
-    changed = Results(**{**vars(results), "comparison": ComparisonResult(comparisons=unsure, measurements=())})
+    changed = Results(**{**vars(results), "comparisons": (ComparisonResult(comparisons=unsure, measurements=()),)})
     verdict = build_verdict(changed, build_rows(changed))
     assert "not measurably faster than dense" in verdict.headline
     assert verdict.checks[0].met == "not met"
@@ -145,10 +144,9 @@ def test_several_devices_are_held_to_the_target_each(results: Results) -> None:
         VariantResult(variant.record, tuple(on_two_devices(result) for result in variant.artifacts))
         for variant in results.variants
     )
-    assert results.comparison
     on_host = results.variants[0].artifacts[0].measurements
-    comparison = results.comparison.model_copy(update={"measurements": on_host})
-    changed = Results(**{**vars(results), "variants": variants, "comparison": comparison})
+    comparison = results.comparisons[0].model_copy(update={"measurements": on_host})
+    changed = Results(**{**vars(results), "variants": variants, "comparisons": (comparison,)})
     rows = build_rows(changed)
     host, phone = (row.speedup for row in rows if row.label == "pruned tflite fp32")
     assert host and phone and host.ci95 and phone.ci95 is None and phone.factor > host.factor
