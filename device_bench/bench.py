@@ -64,7 +64,7 @@ def benchmark_many(
     spec: BenchSpec | None = None,
     on_result: Callable[[int, Measurement], None] | None = None,
     *,
-    power: bool = False,
+    power: bool = True,
 ) -> list[Measurement]:
     """Measure model files over one connection, each in `spec.processes` fresh runner processes.
 
