@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pipeline.export.onnx import to_onnx
+from pipeline.export.graph import to_onnx
 from pipeline.export.worker import TIMEOUT_S, Worker
 from pipeline.run_folder import write_bytes, writing
 

@@ -20,7 +20,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
 from device_bench.runners.litert_runner import delegate_use
-from pipeline.export.onnx import INPUT_NAME, pad_pools_with_zeros
+from pipeline.export.graph import INPUT_NAME, pad_pools_with_zeros
 
 THREADS = 2
 

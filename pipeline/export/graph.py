@@ -1,4 +1,4 @@
-"""Torch network -> ONNX, and what is done to an ONNX graph before it is converted.
+"""Torch network -> ONNX or TorchScript, and what is done to an ONNX graph before it is converted.
 
 The torch side is imported where it is used, because the workers that convert ONNX files run without torch.
 """
@@ -47,6 +47,25 @@ def to_onnx(network: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
             )
     except Exception as error:  # the exporter raises its own, torch's and the network's errors
         raise ExportError(f"onnx export failed: {type(error).__name__}: {_first_lines(error)}") from error
+    return file.getvalue()
+
+
+def to_torchscript(network: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
+    """The traced network as a file: the process that converts it needs none of the user's code.
+
+    Raises:
+        ExportError: torch cannot trace it.
+    """
+    import torch
+
+    file = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the trace is compared with the network on real images afterwards
+            traced = torch.jit.trace(network, torch.zeros(1, *input_shape), check_trace=False)  # type: ignore[no-untyped-call]
+            torch.jit.save(traced, file)
+    except Exception as error:  # the network's own errors
+        raise ExportError(f"torch tracing failed: {type(error).__name__}: {_first_lines(error)}") from error
     return file.getvalue()
 
 

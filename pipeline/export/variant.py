@@ -1,0 +1,189 @@
+"""One network to all the files that the configuration asks for, each checked against torch and evaluated."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from pipeline.config import ExportSection
+from pipeline.data.splits import DataSet
+from pipeline.errors import ExportError
+from pipeline.evaluation import Accuracy, Loss
+from pipeline.export.examiner import BATCH, Examiner, Images, NotCheckedError, nhwc
+from pipeline.export.files import place_folder
+from pipeline.export.graph import to_onnx, to_torchscript
+from pipeline.export.parity import MAX_REL_ERROR, MIN_IMAGES, max_rel_error
+from pipeline.export.worker import Worker
+from pipeline.records import Artifact, ParityMethod
+from pipeline.run_folder import write_bytes
+
+CALIBRATION_IMAGES = 100
+
+
+class ExportWorkers:
+    """The two processes that convert; share them between variants, since starting them takes seconds."""
+
+    def __init__(self) -> None:
+        self.tflite = Worker()
+        self.coreml = Worker()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tflite.close()
+        self.coreml.close()
+
+
+def export_variant(
+    network: nn.Module,
+    *,
+    variant: str,
+    data: DataSet,
+    settings: ExportSection,
+    folder: Path,
+    workers: ExportWorkers | None = None,
+    on_progress: Callable[[str], None] | None = None,
+    evaluation: Accuracy | None = None,
+    loss: Loss | None = None,
+) -> list[Artifact]:
+    """Write `<variant>-<precision>.tflite` and `.mlpackage` files with their sidecars, and say what each is worth.
+
+    A file that fails its parity gate, or that XNNPACK takes only in part, is written and marked, not refused.
+
+    Args:
+        network: what is exported; it stays as it is.
+        folder: an existing folder. Artifacts are listed as `<its name>/<file>`, its ending `.partial` left out: a
+            stage's folder loses it when the stage is complete.
+        workers: processes to use; started and closed here if None.
+        on_progress: told what is going on; may be called from another thread, never from two at once.
+        evaluation, loss: `data.evaluation` and `data.loss`, where they are the user's own.
+
+    Raises:
+        ExportError: a conversion failed, or the ONNX file does not compute what torch does; the text names the stage.
+    """
+    lock = threading.Lock()
+
+    def say(text: str) -> None:
+        if on_progress:
+            with lock:
+                on_progress(text)
+
+    size = data.preprocessing.image_size
+    network = copy.deepcopy(network).cpu().eval()
+    say("reference outputs of torch")
+    input_shape = (data.preprocessing.channels, size, size)
+    with nullcontext(workers) if workers else ExportWorkers() as used, ThreadPoolExecutor(1) as threads:
+        export = _Export(
+            # Both before the thread starts: torch traces one network at a time.
+            onnx=to_onnx(network, input_shape),
+            torchscript=to_torchscript(network, input_shape) if settings.coreml else b"",
+            input_shape=input_shape,
+            stem=str(folder / variant),
+            variant=variant,
+            data=data,
+            settings=settings,
+            workers=used,
+            examiner=Examiner(network, data, evaluation, loss),
+            say=say,
+        )
+        coreml = threads.submit(export.coreml)
+        try:
+            return export.tflite() + coreml.result()
+        except BaseException:
+            used.coreml.kill()
+            raise
+
+
+@dataclass(frozen=True)
+class _Export:
+    onnx: bytes
+    torchscript: bytes
+    input_shape: tuple[int, int, int]
+    stem: str
+    variant: str
+    data: DataSet
+    settings: ExportSection
+    workers: ExportWorkers
+    examiner: Examiner
+    say: Callable[[str], None]
+
+    def tflite(self) -> list[Artifact]:
+        self.say("onnx check")
+        self._check_onnx()
+        self.say("tflite conversion")
+        fp32: bytes = self.workers.tflite.call("tflite conversion", "tflite:convert", model=self.onnx)
+        return [self._tflite(precision, fp32) for precision in self.settings.tflite]
+
+    def _check_onnx(self) -> None:
+        """A fault that is already in the ONNX file is told apart from one that its conversion adds."""
+        images = self.examiner.first_images(MIN_IMAGES)
+        logits = self.workers.tflite.call("onnx check", "graph:run_onnx", model=self.onnx, images=images)
+        error = max_rel_error(torch.from_numpy(logits), self.examiner.reference[: len(images)])
+        if not error <= MAX_REL_ERROR:
+            raise ExportError(
+                f"onnx check failed: ONNX Runtime's logits differ from torch's by {error:.2g} of the largest; at most "
+                f"{MAX_REL_ERROR:g} is allowed: look for what the network does differently while it is traced "
+                "(a branch on values, randomness)"
+            )
+
+    def _tflite(self, precision: str, fp32: bytes) -> Artifact:
+        call = self.workers.tflite.call
+        path = Path(f"{self.stem}-{precision}.tflite")
+        self.say(path.name)
+        write_bytes(path, fp32 if precision == "fp32" else self._reduced(precision, fp32))
+
+        def run(images: Images) -> Images:
+            logits: Images = call(f"running {path.name}", "tflite:run", path=str(path.absolute()), images=nhwc(images))
+            return logits
+
+        artifact = self.examiner.examine(path, self.variant, "tflite", precision, "litert", run)
+        if artifact.evaluation is None:  # it does not run at all
+            return artifact
+        partial = call(f"loading {path.name}", "tflite:delegation", path=str(path.absolute()))
+        return artifact.model_copy(update={"missing": {"delegation": partial}}) if partial else artifact
+
+    def _reduced(self, precision: str, fp32: bytes) -> bytes:
+        arguments: dict[str, Any] = {"model": fp32}
+        if precision == "int8":
+            images = [images for images, _ in self.data.train.batches(BATCH, limit=CALIBRATION_IMAGES)]
+            arguments["images"] = nhwc(torch.cat(images).numpy())
+        content: bytes = self.workers.tflite.call(f"{precision} conversion", f"tflite:to_{precision}", **arguments)
+        return content
+
+    def coreml(self) -> list[Artifact]:
+        if not self.settings.coreml:
+            return []
+        self.workers.coreml.call(
+            "core ml conversion",
+            "coreml:convert",
+            network=self.torchscript,
+            input_shape=self.input_shape,
+        )
+        return [self._coreml(precision) for precision in self.settings.coreml]
+
+    def _coreml(self, precision: str) -> Artifact:
+        call = self.workers.coreml.call
+        path = Path(f"{self.stem}-{precision}.mlpackage")
+        self.say(path.name)
+        place_folder(Path(call(f"core ml {precision} conversion", "coreml:package", precision=precision)), path)
+
+        def run(images: Images) -> Images:
+            logits, reason = call(f"running {path.name}", "coreml:run", path=str(path.absolute()), images=images)
+            if reason:
+                raise NotCheckedError(reason)
+            result: Images = logits
+            return result
+
+        method: ParityMethod = "coreml" if sys.platform == "darwin" else "torch-mil"
+        return self.examiner.examine(path, self.variant, "coreml", precision, method, run)
