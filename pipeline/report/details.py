@@ -214,6 +214,12 @@ def _why_missing(measurements: list[Measurement]) -> str:
     reasons = dict.fromkeys(
         f"{name}: {one_line(reason)}" for measurement in measurements for name, reason in measurement.missing.items()
     )
+    # A thermal record stores no reasons for its parts.
+    partial = [measurement.thermal for measurement in measurements if measurement.thermal]
+    if any(thermal.start_c is None for thermal in partial):
+        reasons["temperature: no sensor was read"] = None
+    if any(thermal.freq_mhz_min is None for thermal in partial):
+        reasons["clock: no frequency was read"] = None
     methods = dict.fromkeys(
         f"{name} by {method_words(use.method)}"
         for measurement in measurements
