@@ -188,7 +188,7 @@ def test_an_override_is_the_same_as_the_key(
         ("=3", "write KEY=VALUE"),
         ("seed=[", "the value is not YAML"),
         ("name.first=3", "name is a value, not a section"),
-        ("search.episode=3", "search.episode: unknown key; known here: agent,"),
+        ("search.episode=3", "search.episode: unknown key; known here: "),
         ("search.episodes=", "search.episodes: Input should be a valid integer"),
     ],
 )
