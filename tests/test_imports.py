@@ -22,6 +22,7 @@ ORDER = (
     "run_folder",
     "checkpoint",
     "progress",
+    "terminal",
     "provenance",
     "data",
     "pruning",
