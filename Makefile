@@ -24,7 +24,6 @@ install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/pocketprune run examples/demo.yaml
-	@echo "The report: $(CURDIR)/runs/demo/report/index.html"
 
 test: lint
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
