@@ -100,12 +100,16 @@ def _padding(a: Arguments, x: Tensor, kernel: list[int], strides: list[int], dil
     return [amount for pair in reversed(pairs) for amount in pair]
 
 
+def _padded(x: Tensor, amounts: list[int], value: float) -> Tensor:
+    return functional.pad(x, amounts, value=value) if any(amounts) else x
+
+
 def _conv(a: Arguments) -> Tensor:
     x, weight = a["x"], a["weight"]
     if x.dim() != 4:
         raise UnknownOperationError(f"conv over {x.dim() - 2} axes")
     strides, dilations = a.get("strides", [1, 1]), a.get("dilations", [1, 1])
-    padded = functional.pad(x, _padding(a, x, list(weight.shape[2:]), strides, dilations))
+    padded = _padded(x, _padding(a, x, list(weight.shape[2:]), strides, dilations), 0.0)
     return functional.conv2d(padded, weight, a.get("bias"), strides, 0, dilations, a.get("groups", 1))
 
 
@@ -115,8 +119,7 @@ def _pool(a: Arguments, fill: float, pool: Callable[..., Tensor]) -> Tensor:
         raise UnknownOperationError("a pool over other than two axes, or with ceil_mode")
     kernel = a["kernel_sizes"]
     strides = a.get("strides", [1, 1])
-    padding = _padding(a, x, kernel, strides, [1, 1])
-    return pool(functional.pad(x, padding, value=fill), kernel, strides)
+    return pool(_padded(x, _padding(a, x, kernel, strides, [1, 1]), fill), kernel, strides)
 
 
 def _avg_pool(a: Arguments) -> Tensor:
@@ -128,14 +131,13 @@ def _avg_pool(a: Arguments) -> Tensor:
 
 def _pad(a: Arguments) -> Tensor:
     x, amounts, mode = a["x"], a["pad"], a.get("mode", "constant")
-    names = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"}
     pairs = [amounts[i : i + 2] for i in range(0, len(amounts), 2)]
     flat = [amount for pair in reversed(pairs) for amount in pair]
     if mode == "constant":
         return functional.pad(x, flat, value=a.get("constant_val", 0.0))
-    if mode not in names or any(flat[4:]):
+    if mode not in {"reflect", "replicate"} or any(flat[4:]):
         raise UnknownOperationError(f"pad in mode {mode}")
-    return functional.pad(x, flat[:4], mode=names[mode])
+    return functional.pad(x, flat[:4], mode=mode)
 
 
 def _batch_norm(a: Arguments) -> Tensor:

@@ -7,6 +7,7 @@ channels are rounded up to 16 and pixels to 6.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -22,6 +23,8 @@ from pipeline.records import Record
 Floats = NDArray[np.float64]
 CHANNEL_TILE = 16
 PIXEL_TILE = 6
+RECENT = 8
+"""How many of the last measurements correct the fit where the search is."""
 FEATURES = (
     "pointwise_work",
     "spatial_work",
@@ -86,6 +89,8 @@ class LatencyModel:
         dense = TablePoint(keep_counts=dict(table.channels), ratio=1.0)
         self._points = [dense, *table.points]
         self._weights = _fit(shape, self._points)
+        self._recent: deque[TablePoint] = deque(maxlen=RECENT)
+        self._correction = 1.0
 
     def ratio(self, keep_counts: Mapping[str, int]) -> float:
         """Predicted latency over the dense network's.
@@ -100,11 +105,18 @@ class LatencyModel:
                     f"the latency table holds {low} to {high} channels for {name}, and was asked about {count}; "
                     "run the profile stage again with this pruning section (--fresh)"
                 )
-        return float(features(self._shape, keep_counts) @ self._weights)
+        return self._correction * self._fitted(keep_counts)
 
     def observe(self, keep_counts: Mapping[str, int], ratio: float) -> None:
-        self._points.append(TablePoint(keep_counts=dict(keep_counts), ratio=ratio))
+        """Fit again with this point; what the fit still misses on the last few points corrects what comes next."""
+        point = TablePoint(keep_counts=dict(keep_counts), ratio=ratio)
+        self._points.append(point)
+        self._recent.append(point)
         self._weights = _fit(self._shape, self._points)
+        self._correction = float(np.median([p.ratio / self._fitted(p.keep_counts) for p in self._recent]))
+
+    def _fitted(self, keep_counts: Mapping[str, int]) -> float:
+        return float(features(self._shape, keep_counts) @ self._weights)
 
 
 def features(shape: NetworkShape, keep_counts: Mapping[str, int]) -> Floats:

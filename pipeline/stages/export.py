@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.export.variant import export_variant
+from pipeline.export.variant import ExportWorkers, export_variant
 from pipeline.progress import Progress
 from pipeline.records import Evaluation, PruningPlan, read_json
 from pipeline.run_folder import RunFolder, write_json
@@ -20,25 +21,33 @@ def inputs(config: Config) -> Any:
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
     subject = Subject(config, folder.stage("baseline") / "model.safetensors")
     artifacts, variants = [], []
-    for name in ("dense", *config.controls, "pruned"):
-        source = folder.stage("finetune") / (name if name in config.controls else "")
-        plan = None if name == "dense" else read_json(PruningPlan, source / "plan.json")
-        network = subject.network
-        if plan is not None:
-            network = subject.slim(plan)
-            load_weights(network, source / "model.safetensors")
-        artifacts += export_variant(
-            network,
-            variant=name,
-            data=subject.data,
-            settings=config.export,
-            folder=work,
-            on_progress=lambda text, name=name: progress.update(f"{name}: {text}"),
-        )
-        evaluation = read_json(Evaluation, (folder.stage("baseline") if plan is None else source) / "evaluation.json")
-        variants.append(_variant(name, subject, plan, evaluation))
+    with ExportWorkers() as workers:
+        for name in ("dense", *config.controls, "pruned"):
+            source = folder.stage("finetune") / (name if name in config.controls else "")
+            plan = None if name == "dense" else read_json(PruningPlan, source / "plan.json")
+            network = subject.network
+            if plan is not None:
+                network = subject.slim(plan)
+                load_weights(network, source / "model.safetensors")
+            artifacts += export_variant(
+                network,
+                variant=name,
+                data=subject.data,
+                settings=config.export,
+                folder=work,
+                workers=workers,
+                on_progress=functools.partial(_tell, progress, name),
+                evaluation=subject.accuracy,
+                loss=subject.loss,
+            )
+            measured = folder.stage("baseline") if plan is None else source
+            variants.append(_variant(name, subject, plan, read_json(Evaluation, measured / "evaluation.json")))
     write_json(work / "artifacts.json", artifacts)
     write_json(work / "variants.json", variants)
+
+
+def _tell(progress: Progress, variant: str, text: str) -> None:
+    progress.update(f"{variant}: {text}")
 
 
 def _variant(name: str, subject: Subject, plan: PruningPlan | None, evaluation: Evaluation) -> dict[str, Any]:
