@@ -41,7 +41,8 @@ def convert(model: bytes) -> bytes:
     """
     from onnx2tf.tflite_builder import export_tflite_model_flatbuffer_direct
 
-    graph = onnx.load_model_from_string(model)
+    # Without the shapes onnx2tf takes the mean over two axes for a vector, and refuses the linear layer behind it.
+    graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model))
     pad_pools_with_zeros(graph)
     export_tflite_model_flatbuffer_direct(
         onnx_graph=graph,

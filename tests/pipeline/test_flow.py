@@ -1,0 +1,158 @@
+"""The whole flow on a fake device: what it leaves, and that a kill in any stage loses nothing."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import pipeline
+from pipeline.errors import ConfigError, DamagedFileError, RewardRejectedError
+from pipeline.flow import STAGES
+from tests.pipeline.tiny_run import tiny_config
+
+# (stage, at which sign of progress): early and late in the long ones.
+KILLS = [
+    ("baseline", 1),
+    ("profile", 1),
+    ("search", 1),
+    ("search", 4),
+    ("search", 7),
+    ("finetune", 2),
+    ("finetune", 3),
+    ("export", 2),
+    ("bench", 2),
+]
+
+
+def start(folder: Path, config: dict[str, Any], *kill: str) -> "subprocess.CompletedProcess[str]":
+    file = folder.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "tests.pipeline.tiny_run", str(file), str(folder), *kill]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What must not depend on how often the run was interrupted."""
+    episodes = [json.loads(line) for line in (folder / "search" / "episodes.jsonl").read_text().splitlines()]
+    for episode in episodes:
+        del episode["seconds"]
+    texts = ["search/plan.json", "search/controls/uniform.json", "finetune/evaluation.json", "export/variants.json"]
+    return {
+        "episodes": episodes,
+        "weights": (folder / "finetune" / "model.safetensors").read_bytes(),
+        "tflite": (folder / "export" / "pruned-fp32.tflite").read_bytes(),
+        **{name: json.loads((folder / name).read_text()) for name in texts},
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flow") / "whole"
+    pipeline.run(tiny_config(), run_dir=folder)
+    return folder
+
+
+def test_it_leaves_what_the_design_names(finished: Path) -> None:
+    for name in (
+        "config.yaml",
+        "manifest.json",
+        "baseline/model.safetensors",
+        "baseline/evaluation.json",
+        "profile/latency_table.json",
+        "profile/noise.json",
+        "profile/measurements.jsonl",
+        "search/episodes.jsonl",
+        "search/plan.json",
+        "search/agent.zip",
+        "finetune/model.safetensors",
+        "finetune/plan.json",
+        "finetune/evaluation.json",
+        "finetune/uniform/model.safetensors",
+        "export/dense-fp32.tflite",
+        "export/artifacts.json",
+        "bench/measurements.jsonl",
+        "bench/comparison.json",
+        "report/index.html",
+        "report/summary.json",
+        "report/summary.md",
+    ):
+        assert (finished / name).stat().st_size > 0, name
+    assert all((finished / stage / "done.json").exists() for stage in STAGES)
+    assert not list(finished.glob("*.partial"))
+
+
+def test_every_reported_accuracy_comes_from_the_test_split(finished: Path) -> None:
+    summary = json.loads((finished / "report" / "summary.json").read_text())
+    assert {variant["name"] for variant in summary["variants"]} == {"dense", "uniform", "pruned"}
+    assert {variant["n_images"] for variant in summary["variants"]} == {397}
+    episodes = [json.loads(line) for line in (finished / "search" / "episodes.jsonl").read_text().splitlines()]
+    assert {step["evaluation"]["split"] for episode in episodes for step in episode["steps"]} == {"validation"}
+    assert episodes[0]["kind"] == "reference" and episodes[-1]["kind"] == "greedy"
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_ends_with_the_same_result(finished: Path) -> None:
+    folder = finished.parent / "killed"
+    for stage, at in KILLS:
+        killed = start(folder, tiny_config(), stage, str(at))
+        assert killed.returncode == -signal.SIGKILL, f"not killed in {stage}: {killed.stderr[-500:]}"
+        assert not (folder / stage).exists()
+    done = start(folder, tiny_config())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert results(folder) == results(finished)
+
+
+class Noted:
+    """Progress that keeps what became of each stage."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+
+    def stage(self, name: str, state: str) -> None:
+        self.states[name] = state.partition(" ")[0]
+
+    def update(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        pass
+
+
+def again(folder: Path, **options: Any) -> dict[str, str]:
+    noted = Noted()
+    pipeline.run(tiny_config(**options.pop("changes", {})), run_dir=folder, progress=noted, **options)
+    return noted.states
+
+
+def test_a_second_run_does_only_what_changed(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    assert set(again(folder).values()) == {"unchanged"}
+    states = again(folder, changes={"bench__processes": 1})
+    assert [stage for stage in STAGES if states[stage] == "done"] == ["bench", "report"]
+
+
+def test_damage_is_found_before_it_is_used(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    weights = folder / "finetune" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedFileError, match=r"finetune/model\.safetensors: not what the finetune stage wrote"):
+        again(folder)
+    shutil.rmtree(folder / "finetune")
+    assert again(folder, until="finetune")["finetune"] == "done"
+
+
+def test_until_stops_there(tmp_path: Path) -> None:
+    assert list(again(tmp_path / "run", until="baseline")) == ["baseline"]
+    with pytest.raises(ConfigError, match="--until 'serch': no such stage; the stages are baseline, profile"):
+        again(tmp_path / "run", until="serch")
+
+
+def test_a_fake_device_pays_no_reward_unless_it_is_named(tmp_path: Path) -> None:
+    search = {**tiny_config()["search"], "reward_from": ["device", "host"]}
+    with pytest.raises(RewardRejectedError, match=r"of kind 'fake', and search\.reward_from allows device, host"):
+        again(tmp_path / "run", changes={"search": search})
