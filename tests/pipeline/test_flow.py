@@ -24,7 +24,7 @@ KILLS = [
     ("search", 4),
     ("search", 7),
     ("finetune", 2),
-    ("finetune", 3),
+    ("finetune", 1),
     ("export", 2),
     ("bench", 2),
 ]
