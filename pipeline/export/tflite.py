@@ -117,16 +117,21 @@ def _drop_unused_data(parsed: Any) -> None:
 
 def to_int8(model: bytes, images: NDArray[np.float32]) -> bytes:
     """fp32 TFLite to static INT8; ranges of activations come from `images` (N, H, W, C)."""
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName
+    from ai_edge_quantizer.utils.calibration_utils import min_max_update
 
     worker = quantizer.Quantizer(model, recipe.static_wi8_ai8())
-    for ends in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
-        worker.update_quantization_recipe(".*", ends, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    samples = [{INPUT_NAME: image[None]} for image in images]
-    ranges = worker.calibrate({_SIGNATURE: samples}, num_threads=THREADS)
-    return bytes(worker.quantize(ranges).quantized_model)
+    # PADV2 pads with minus infinity (see `pad_pools_with_zeros`), which int8 has not; the quantizer breaks on it.
+    for name in (TFLOperationName.INPUT, TFLOperationName.OUTPUT, TFLOperationName.PADV2):
+        worker.update_quantization_recipe(".*", name, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    # The widest range over the images. Quantizer.calibrate would average them, which cuts off half of the images.
+    ranges = calibrator.Calibrator(model, num_threads=THREADS, qsv_update_func=min_max_update)
+    steps = recipe_manager.RecipeManager()
+    steps.load_quantization_recipe(worker.get_quantization_recipe())
+    ranges.calibrate({_SIGNATURE: [{INPUT_NAME: image[None]} for image in images]}, steps)
+    return bytes(worker.quantize(ranges.get_model_qsvs()).quantized_model)
 
 
 def to_dynamic(model: bytes) -> bytes:

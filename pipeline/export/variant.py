@@ -6,9 +6,10 @@ import copy
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,7 +102,9 @@ def export_variant(
         try:
             return export.tflite() + coreml.result()
         except BaseException:
-            used.coreml.kill()
+            export.cancelled.set()
+            if not coreml.done():
+                used.coreml.kill()
             raise
 
 
@@ -117,18 +120,24 @@ class _Export:
     workers: ExportWorkers
     examiner: Examiner
     say: Callable[[str], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def _call(self, worker: Worker, stage: str, function: str, **arguments: Any) -> Any:
+        if self.cancelled.is_set():
+            raise CancelledError
+        return worker.call(stage, function, **arguments)
 
     def tflite(self) -> list[Artifact]:
         self.say("onnx check")
         self._check_onnx()
         self.say("tflite conversion")
-        fp32: bytes = self.workers.tflite.call("tflite conversion", "tflite:convert", model=self.onnx)
+        fp32: bytes = self._call(self.workers.tflite, "tflite conversion", "tflite:convert", model=self.onnx)
         return [self._tflite(precision, fp32) for precision in self.settings.tflite]
 
     def _check_onnx(self) -> None:
         """A fault that is already in the ONNX file is told apart from one that its conversion adds."""
         images = self.examiner.first_images(MIN_IMAGES)
-        logits = self.workers.tflite.call("onnx check", "graph:run_onnx", model=self.onnx, images=images)
+        logits = self._call(self.workers.tflite, "onnx check", "graph:run_onnx", model=self.onnx, images=images)
         error = max_rel_error(torch.from_numpy(logits), self.examiner.reference[: len(images)])
         if not error <= MAX_REL_ERROR:
             raise ExportError(
@@ -138,7 +147,7 @@ class _Export:
             )
 
     def _tflite(self, precision: str, fp32: bytes) -> Artifact:
-        call = self.workers.tflite.call
+        call = partial(self._call, self.workers.tflite)
         path = Path(f"{self.stem}-{precision}.tflite")
         self.say(path.name)
         write_bytes(path, fp32 if precision == "fp32" else self._reduced(precision, fp32))
@@ -150,21 +159,24 @@ class _Export:
         artifact = self.examiner.examine(path, self.variant, "tflite", precision, "litert", run)
         if artifact.evaluation is None:  # it does not run at all
             return artifact
-        partial = call(f"loading {path.name}", "tflite:delegation", path=str(path.absolute()))
-        return artifact.model_copy(update={"missing": {"delegation": partial}}) if partial else artifact
+        fault = call(f"loading {path.name}", "tflite:delegation", path=str(path.absolute()))
+        return artifact.model_copy(update={"missing": {"delegation": fault}}) if fault else artifact
 
     def _reduced(self, precision: str, fp32: bytes) -> bytes:
         arguments: dict[str, Any] = {"model": fp32}
         if precision == "int8":
             images = [images for images, _ in self.data.train.batches(BATCH, limit=CALIBRATION_IMAGES)]
             arguments["images"] = nhwc(torch.cat(images).numpy())
-        content: bytes = self.workers.tflite.call(f"{precision} conversion", f"tflite:to_{precision}", **arguments)
+        content: bytes = self._call(
+            self.workers.tflite, f"{precision} conversion", f"tflite:to_{precision}", **arguments
+        )
         return content
 
     def coreml(self) -> list[Artifact]:
         if not self.settings.coreml:
             return []
-        self.workers.coreml.call(
+        self._call(
+            self.workers.coreml,
             "core ml conversion",
             "coreml:convert",
             network=self.torchscript,
@@ -173,7 +185,7 @@ class _Export:
         return [self._coreml(precision) for precision in self.settings.coreml]
 
     def _coreml(self, precision: str) -> Artifact:
-        call = self.workers.coreml.call
+        call = partial(self._call, self.workers.coreml)
         path = Path(f"{self.stem}-{precision}.mlpackage")
         self.say(path.name)
         place_folder(Path(call(f"core ml {precision} conversion", "coreml:package", precision=precision)), path)

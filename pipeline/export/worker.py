@@ -47,9 +47,11 @@ class Worker:
         self.close()
 
     def start(self) -> None:
-        """Start the process without waiting for it."""
+        """Start the process, unless it is there, without waiting until it is ready."""
         if self._process is not None:
-            return
+            if self._process.poll() is None:
+                return
+            self._reap()
         ours, theirs = Pipe()
         root = str(Path(__file__).parents[2])
         with self._log.open("wb") as log:
@@ -79,8 +81,7 @@ class Worker:
         try:
             self._connection.send((function, arguments))
             if not self._connection.poll(self._timeout_s):
-                self._process.kill()
-                self._reap()
+                self.kill()
                 raise ExportError(self._explain(stage, f"no answer after {self._timeout_s:g} s"))
             succeeded, value = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -93,6 +94,7 @@ class Worker:
         """End what a `call` in another thread is doing; that call then raises."""
         if self._process is not None:
             self._process.kill()
+            self._process.wait(timeout=30.0)
 
     def close(self) -> None:
         """End the process and remove its folder."""
