@@ -216,9 +216,10 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         app(arguments)
-    except KeyboardInterrupt:
-        print("interrupted: what is done is kept; run the same command to go on", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted: what is done is kept; run the same command to go on", file=sys.stderr)
+        raise
     except Exception as error:
         if "--debug" in arguments:
             raise

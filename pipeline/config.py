@@ -41,8 +41,8 @@ class DataSection(Section):
 
 class BaselineSection(Section):
     epochs: PositiveInt = 12
-    batch_size: PositiveInt = 64
-    learning_rate: Positive = 0.1
+    batch_size: PositiveInt = 32
+    learning_rate: Positive = 0.05
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     augment: bool = True
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

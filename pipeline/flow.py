@@ -22,6 +22,7 @@ import yaml
 
 from pipeline.config import Config, validate_config
 from pipeline.errors import ConfigError
+from pipeline.preflight import check_devices, check_names
 from pipeline.progress import Progress, Silent
 from pipeline.provenance import manifest
 from pipeline.run_folder import RunFolder, hash_json, write_json, write_text, writing
@@ -53,9 +54,12 @@ def run(
         config = validate_config(config)
     if until is not None and until not in STAGES:
         raise ConfigError(f"--until {until!r}: no such stage; the stages are {', '.join(STAGES)}")
+    check_names(config)
     progress = progress or Silent()
     folder = RunFolder(run_dir or Path("runs") / config.name)
     with folder.locked():
+        if fresh or folder.done("bench") is None:
+            check_devices(config)
         _describe(folder.path, config)
         upstream: list[str] = []
         for name in STAGES[: STAGES.index(until) + 1] if until else STAGES:

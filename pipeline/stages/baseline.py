@@ -5,32 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import models
 from pipeline.config import Config
 from pipeline.progress import Progress
 from pipeline.run_folder import RunFolder, write_json
 from pipeline.subject import Subject, save_weights
 
+IMAGENET_CLASSES = 1000
+
 
 def inputs(config: Config) -> Any:
-    return [config.seed, config.model, config.data, config.baseline if config.model.weights is None else None]
+    return [config.seed, config.model, config.data, config.baseline]
 
 
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
     subject = Subject(config, work / "model.safetensors")
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        network = models.load(
-            config.model.name,
-            num_classes=len(subject.data.classes),
-            weights=config.model.weights,
-            options=config.model.options,
-            image_size=config.data.image_size,
-        )
+    classes = len(subject.data.classes)
+    network = models.load(
+        config.model.name,
+        num_classes=classes,
+        weights=config.model.weights,
+        options=config.model.options,
+        image_size=config.data.image_size,
+        channels=subject.data.preprocessing.channels,
+        seed=config.seed,
+    )
     history: list[dict[str, Any]] = []
-    if config.model.weights is None:
+    new_classifier = config.model.weights == "imagenet" and classes != IMAGENET_CLASSES
+    if config.model.weights is None or new_classifier:
         checkpoint = work / "checkpoint.pt"
         reports = subject.fit(
             network,

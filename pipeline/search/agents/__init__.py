@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError
-
 
 def names() -> tuple[str, ...]:
     files = Path(__file__).parent.glob("[a-z]*.py")
@@ -20,13 +18,7 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Callable[..., None]:
-    """The agent's `search` function.
-
-    Raises:
-        ConfigError: no agent has this name.
-    """
-    if name not in names():
-        raise ConfigError(f"search.agent: unknown agent {name!r}; known: {', '.join(names())}")
+    """The `search` function of the agent with this name, one of `names()`."""
     module: Any = importlib.import_module(f"{__name__}.{name}")
     search: Callable[..., None] = module.search
     return search

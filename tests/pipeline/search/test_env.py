@@ -131,5 +131,3 @@ def test_dqn_refuses_an_option_it_does_not_have(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"search\.options: dqn has no option 'gama'; it has buffer_size"):
         agents.find("dqn")(toy_env(tmp_path), SearchSection(options={"gama": 1}), 0, tmp_path)
-    with pytest.raises(ConfigError, match="unknown agent 'dqm'; known: dqn, random, uniform"):
-        agents.find("dqm")

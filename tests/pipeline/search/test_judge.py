@@ -59,7 +59,9 @@ def test_the_prefix_is_remembered_rightly(name: str) -> None:
 
     def slowly(counts: dict[str, int]) -> float:
         masked = copy.deepcopy(network)
-        mask(masked, groups, make_plan(Architecture(name="x", num_classes=10, image_size=32), groups, counts, scores, {}))
+        mask(
+            masked, groups, make_plan(Architecture(name="x", num_classes=10, image_size=32), groups, counts, scores, {})
+        )
         for layer in masked.modules():
             layer.train(isinstance(layer, nn.BatchNorm2d))
         with torch.no_grad():

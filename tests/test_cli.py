@@ -1,0 +1,215 @@
+"""The command line as its users meet it: results, exit codes, and one clear message for each mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import cli
+from tests.pipeline.tiny_run import tiny_config
+
+ROOT = Path(__file__).parents[1]
+
+
+class Outcome:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def pocketprune(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Outcome:
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return call
+
+
+def config_file(folder: Path, **changes: Any) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(tiny_config(**changes)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("registry", "some"),
+    [
+        ("models", "mobilenet_v2"),
+        ("data", "glyphs"),
+        ("agents", "dqn"),
+        ("exporters", "tflite"),
+        ("devices", "host"),
+    ],
+)
+def test_list_names_what_is_known(pocketprune: Any, registry: str, some: str) -> None:
+    outcome = pocketprune("list", registry)
+    assert outcome.code == 0 and some in outcome.out.splitlines()
+
+
+TEXT_MISTAKES = {
+    "not YAML": ("name: [1", "config.yaml: not YAML"),
+    "no mapping": ("- 1", "holds list, not a mapping"),
+    "no name": ("seed: 1", "name: Field required"),
+    "unknown key": ("name: x\nserch: {}", "serch: unknown key; known here: baseline, bench"),
+    "wrong type": ("name: x\nseed: many", "seed: Input should be a valid integer"),
+    "two targets": ("name: x\nsearch: {target: {fps: 30, latency: 0.5}}", "keep one of latency, latency_ms and fps"),
+    "a folder as name": ("name: a/b", "must be a plain folder name"),
+}
+
+
+@pytest.mark.parametrize("mistake", TEXT_MISTAKES)
+def test_a_broken_file_is_one_message(pocketprune: Any, tmp_path: Path, mistake: str) -> None:
+    text, message = TEXT_MISTAKES[mistake]
+    (tmp_path / "config.yaml").write_text(text)
+    outcome = pocketprune("run", "config.yaml")
+    assert outcome.code == 2 and message in outcome.err and "Traceback" not in outcome.err
+    assert not (tmp_path / "runs").exists() and outcome.out == ""
+
+
+VALUE_MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
+    "image too small": ({"model": {"name": "mobilenet_v2"}}, 2, "at least 32"),
+    "unknown model": ({"model": {"name": "mobilnet_v2"}}, 2, "mobilenet_v2"),
+    "unknown data": ({"data__name": "digit"}, 2, "digits"),
+    "unknown agent": ({"search__agent": "ppo"}, 2, "search.agent: unknown name 'ppo'; known: dqn, random, uniform"),
+    "unknown device": ({"device": "phone://x"}, 2, "known: fake, host"),
+    "device is gone": ({"device": "fake://gone"}, 3, "not there"),
+    "impossible target": ({"search__target": {"latency": 0.02}}, 2, "2.0% of the dense latency cannot be reached"),
+    "target met already": ({"search__target": {"latency_ms": 1000.0}}, 2, "no more than the target allows"),
+    "training diverges": ({"baseline__learning_rate": 1e9}, 1, "learning rate"),
+    "fake reward": ({"search__reward_from": ["host"]}, 4, "of kind 'fake'"),
+    "rejected for ever": ({"device": "fake://lab?reject=hot"}, 4, "3 measurements in a row were rejected (hot)"),
+}
+
+
+@pytest.mark.parametrize("mistake", VALUE_MISTAKES)
+def test_a_value_that_cannot_work_is_one_message_and_its_exit_code(
+    pocketprune: Any, tmp_path: Path, mistake: str
+) -> None:
+    changes, code, message = VALUE_MISTAKES[mistake]
+    changes = {"baseline__epochs": 1, "search__profile": {"fit_variants": 2, "check_variants": 1}} | changes
+    outcome = pocketprune("run", config_file(tmp_path, **changes), "--run-dir", "run")
+    assert (outcome.code, "Traceback" in outcome.err) == (code, False), outcome.err
+    errors = [line for line in outcome.err.splitlines() if line.startswith(("error:", "internal error:"))]
+    assert len(errors) == 1 and message in outcome.err
+
+
+def mounted(folder: Path, *options: str) -> bool:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "size=40k"), "No space left"),
+        (("-o", "size=8k"), "the disk is full"),
+        (("-o", "ro,size=1m"), "read-only"),
+    ],
+)
+def test_a_disk_that_takes_nothing(pocketprune: Any, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    """A real file system that is full, and a real one that is read-only."""
+    disk = tmp_path / "disk"
+    if not mounted(disk, *options):
+        pytest.skip("needs root, to mount a small file system")
+    try:
+        outcome = pocketprune("run", config_file(tmp_path, baseline__epochs=1), "--run-dir", disk / "run")
+        assert outcome.code == 2 and message in outcome.err and "Traceback" not in outcome.err, outcome.err
+        assert not (disk / "run" / "baseline").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], timeout=30, check=True)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two files that the fake device takes for TFLite models, the second half as large."""
+    folder = tmp_path_factory.mktemp("models with spaces; and $(more)")
+    paths = [folder / "dense.tflite", folder / "slim.tflite"]
+    for path, size in zip(paths, (200_000, 100_000), strict=True):
+        path.write_bytes(b"\x00\x00\x00\x00TFL3" + bytes(size))
+    return paths
+
+
+def test_bench_prints_a_table_and_writes_the_schema(pocketprune: Any, models: list[Path], tmp_path: Path) -> None:
+    outcome = pocketprune("bench", *models, "--device", "fake://lab", "--json", tmp_path / "out.json")
+    assert outcome.code == 0
+    assert "dense.tflite" in outcome.out and "(fake)" in outcome.out
+    measurements = json.loads((tmp_path / "out.json").read_text())["measurements"]
+    assert [m["device"]["kind"] for m in measurements] == ["fake", "fake"]
+    assert measurements[0]["latency_ms"]["median"] > measurements[1]["latency_ms"]["median"]
+
+
+def test_compare_says_which_is_faster(pocketprune: Any, models: list[Path], tmp_path: Path) -> None:
+    outcome = pocketprune("compare", *models, "--device", "fake://lab", "--json", tmp_path / "out.json")
+    assert outcome.code == 0 and "faster" in outcome.out
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["comparisons"][0]["verdict"] == "faster"
+    assert written["comparisons"][0]["ratio"] == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_rejected_measurement_is_exit_code_4(pocketprune: Any, models: list[Path]) -> None:
+    outcome = pocketprune("bench", models[0], "--device", "fake://lab?reject=too%20hot")
+    assert outcome.code == 4 and "too hot" in outcome.out
+
+
+def test_devices(pocketprune: Any) -> None:
+    assert "host" in pocketprune("devices").out
+    listed = json.loads(pocketprune("devices", "--json").out)
+    assert {"spec", "info", "reason"} == set(listed[0])
+
+
+def test_set_changes_a_key_and_until_stops(pocketprune: Any, tmp_path: Path) -> None:
+    outcome = pocketprune("run", config_file(tmp_path), "--until", "baseline", "--set", "baseline.epochs=1")
+    assert outcome.code == 0 and "run folder: runs/tiny" in outcome.out
+    resolved = yaml.safe_load((tmp_path / "runs" / "tiny" / "config.yaml").read_text())
+    assert resolved["baseline"]["epochs"] == 1
+    history = json.loads((tmp_path / "runs" / "tiny" / "baseline" / "history.json").read_text())
+    assert len(history) == 1
+
+
+def test_an_interrupt_is_exit_code_130(pocketprune: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.flow.run", interrupt)
+    outcome = pocketprune("run", config_file(tmp_path))
+    assert outcome.code == 130 and "run the same command to go on" in outcome.err
+
+
+def test_an_internal_error_shows_its_traceback_only_when_asked(
+    pocketprune: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("pipeline.flow.run", fail)
+    outcome = pocketprune("run", config_file(tmp_path))
+    assert outcome.code == 1 and "internal error: ZeroDivisionError" in outcome.err
+    assert "Traceback" not in outcome.err
+    with pytest.raises(ZeroDivisionError):
+        pocketprune("--debug", "run", config_file(tmp_path))
+
+
+def test_usage_errors_are_exit_code_2(pocketprune: Any) -> None:
+    assert pocketprune("run").code == 2
+    assert pocketprune("bench", "no-such.tflite").code == 2
+    assert pocketprune("list", "colours").code == 2
+
+
+def test_the_installed_command_answers() -> None:
+    command = [str(Path(sys.executable).with_name("pocketprune")), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env={**os.environ})
+    assert "compare" in result.stdout and result.stderr == ""
