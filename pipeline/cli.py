@@ -172,13 +172,16 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a finished run again, or one page over several runs."""
+    from pipeline.flow import report_again
     from pipeline.report import compare_report, write_report
     from pipeline.run_folder import writing
 
-    target = out or (runs[0] / "report" if len(runs) == 1 else Path("runs") / "report")
+    if len(runs) == 1 and out is None:
+        print(report_again(runs[0]) / "index.html")
+        return
+    target = out or Path("runs") / "report"
     with writing(target):
-        page = write_report(runs[0], target) if len(runs) == 1 else compare_report(runs, target)
-    print(page)
+        print(write_report(runs[0], target) if len(runs) == 1 else compare_report(runs, target))
 
 
 @app.command(name="list")

@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import Config, validate_config
-from pipeline.errors import ConfigError
+from pipeline.config import Config, load_config, validate_config
+from pipeline.errors import ConfigError, StorageError
 from pipeline.preflight import check_devices, check_names
 from pipeline.progress import Progress, Silent
 from pipeline.provenance import manifest
@@ -74,6 +74,24 @@ def run(
             progress.stage(name, "unchanged" if unchanged else f"done in {done.seconds:.1f} s")
             upstream.append(done.digest())
     return folder.path
+
+
+def report_again(run_dir: Path) -> Path:
+    """Write the report of a run again, from what is stored, and return its folder.
+
+    Raises:
+        StorageError: the folder is not a run.
+    """
+    if not (run_dir / "config.yaml").exists():
+        raise StorageError(f"{run_dir}: not a run folder (it has no config.yaml); give a folder such as runs/demo")
+    config = load_config(run_dir / "config.yaml")
+    folder = RunFolder(run_dir)
+    stage = importlib.import_module("pipeline.stages.report")
+    with folder.locked():
+        before = folder.read_note("report")
+        work = functools.partial(stage.run, config, folder, progress=Silent())
+        folder.run_stage("report", before.inputs if before else "", work, fresh=True)
+    return folder.stage("report")
 
 
 def _describe(path: Path, config: Config) -> None:

@@ -72,18 +72,24 @@ class RunFolder:
         Raises:
             DamagedFileError: a file of the stage is missing or is not what the stage wrote.
         """
-        note = self.stage(name) / "done.json"
-        if not note.exists():
+        done = self.read_note(name)
+        if done is None:
             return None
-        try:
-            done = DoneStage.model_validate_json(note.read_text())
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise self._damaged(name, note) from error
         for relative, digest in done.outputs.items():
             file = self.stage(name) / relative
             if not file.is_file() or file_sha256(file) != digest:
                 raise self._damaged(name, file)
         return done
+
+    def read_note(self, name: str) -> DoneStage | None:
+        """Like `done`, without a look at the stage's other files."""
+        note = self.stage(name) / "done.json"
+        if not note.exists():
+            return None
+        try:
+            return DoneStage.model_validate_json(note.read_text())
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise self._damaged(name, note) from error
 
     def run_stage(self, name: str, inputs: str, work: Callable[[Path], None], *, fresh: bool = False) -> DoneStage:
         """Run `work(folder)` unless the stage is done with these inputs; a killed one goes on in its partial folder."""

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import pipeline
-from pipeline.errors import ConfigError, DamagedFileError, RewardRejectedError
-from pipeline.flow import STAGES
+from pipeline.errors import ConfigError, DamagedFileError, RewardRejectedError, StorageError
+from pipeline.flow import STAGES, report_again
 from tests.pipeline.tiny_run import tiny_config
 
 # (stage, at which sign of progress): early and late in the long ones.
@@ -133,6 +133,18 @@ def test_a_second_run_does_only_what_changed(finished: Path, tmp_path: Path) -> 
     assert set(again(folder).values()) == {"unchanged"}
     states = again(folder, changes={"bench__processes": 1})
     assert [stage for stage in STAGES if states[stage] == "done"] == ["bench", "report"]
+
+
+def test_a_report_written_again_is_no_damage(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    page = (folder / "report" / "index.html").read_text()
+    assert report_again(folder) == folder / "report"
+    assert len((folder / "report" / "index.html").read_text()) == pytest.approx(len(page), rel=0.01)
+    assert set(again(folder).values()) == {"unchanged"}
+    with pytest.raises(StorageError, match="not a run folder"):
+        report_again(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_damage_is_found_before_it_is_used(finished: Path, tmp_path: Path) -> None:
