@@ -32,6 +32,7 @@ ORDER = (
     "export",
     "search",
     "report",
+    "preflight",
     "stages",
     "flow",
     "pipeline",  # pipeline/__init__.py: what `import pipeline` offers
