@@ -157,7 +157,7 @@ class _Export:
             return logits
 
         artifact = self.examiner.examine(path, self.variant, "tflite", precision, "litert", run)
-        if artifact.evaluation is None:  # it does not run at all
+        if artifact.evaluation is None:  # it does not run, or gives no numbers: nobody will time it
             return artifact
         fault = call(f"loading {path.name}", "tflite:delegation", path=str(path.absolute()))
         return artifact.model_copy(update={"missing": {"delegation": fault}}) if fault else artifact

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import models
+from pipeline import export
 from pipeline.errors import ExportError
 from pipeline.export import TfliteConverter
 from pipeline.export.graph import to_onnx, to_torchscript
@@ -180,3 +181,7 @@ def test_a_process_that_aborts_leaves_its_last_words() -> None:
         threading.Timer(0.1, worker.kill).start()
         with pytest.raises(ExportError, match=r"(?s)failed: its process ended \(exit status -9\).*LLVM ERROR"):
             worker.call("core ml conversion", "coreml:package", precision="fp16")
+
+
+def test_formats_are_listed_with_their_precisions() -> None:
+    assert export.names() == ("tflite: fp32, fp16, int8, dynamic", "coreml: fp16, int8, palette6")
