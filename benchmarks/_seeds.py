@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline import progress
 from pipeline.config import Config, load_config
-from pipeline.evaluation import correct, logits, paired_difference
+from pipeline.evaluation import correct, logits
 from pipeline.flow import run
+from pipeline.intervals import paired_difference
 from pipeline.records import PruningPlan, read_json
 from pipeline.subject import Subject, load_weights
 

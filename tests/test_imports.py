@@ -19,6 +19,7 @@ ORDER = (
     "errors",
     "records",
     "config",
+    "intervals",
     "run_folder",
     "checkpoint",
     "progress",
@@ -39,7 +40,7 @@ ORDER = (
     "cli",
 )
 # Narrower than the order says.
-ONLY = {"records": {"errors"}, "config": {"errors"}, "report": {"records", "errors", "config"}}
+ONLY = {"records": {"errors"}, "config": {"errors"}, "report": {"records", "errors", "config", "intervals"}}
 HEAVY = {
     "torch",
     "torchvision",

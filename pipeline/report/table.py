@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from device_bench.records import Measurement
+from pipeline.intervals import wilson_interval
 from pipeline.report.rows import Row
 from pipeline.report.text import DASH, interval, number, one_line, percent, percent_interval, times
-from pipeline.report.verdict import wilson
 
 STATUS_WORDS = {
     "passed": "passed",
@@ -87,7 +87,7 @@ def _top5(row: Row) -> Cell:
         return _null(_accuracy_reason(row))
     if evaluation.top5 is None:
         return _null("five classes or fewer: top-5 says nothing")
-    bounds = wilson(evaluation.top5, evaluation.n_images) if evaluation.n_images > 0 else None
+    bounds = wilson_interval(evaluation.top5, evaluation.n_images) if evaluation.n_images > 0 else None
     return Cell(percent(evaluation.top5), percent_interval(bounds), evaluation.top5)
 
 

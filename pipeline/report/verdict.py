@@ -39,14 +39,6 @@ class Verdict:
         return "not met" if "not met" in outcomes else "unknown" if "unknown" in outcomes or not outcomes else "met"
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95% score interval of a share of `n` (Wilson 1927, "Probable inference", p. 209)."""
-    z = 1.959964
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def accuracy_loss(dense: Evaluation, pruned: Evaluation) -> tuple[float, tuple[float, float]]:
     """Top-1 lost (dense less pruned) with Newcombe's 95% interval (1998, Statistics in Medicine 17:873, method 10).
 

@@ -27,8 +27,8 @@ from device_bench.records import (
     ThermalState,
 )
 from pipeline.config import Config
+from pipeline.intervals import wilson_interval
 from pipeline.records import Architecture, Artifact, Episode, EpisodeStep, Evaluation, GroupPlan, Parity, PruningPlan
-from pipeline.report.verdict import wilson
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
 SECONDS = {"baseline": 51.2, "profile": 78.4, "search": 207.0, "finetune": 49.1, "export": 31.8, "bench": 44.0}
@@ -217,7 +217,7 @@ class SampleRun:
 
 def evaluation(top1: float, split: Any = "test") -> Evaluation:
     n = 397 if split == "test" else 300
-    return Evaluation(split=split, top1=top1, top5=0.9995, loss=0.06, n_images=n, ci95=wilson(top1, n))
+    return Evaluation(split=split, top1=top1, top5=0.9995, loss=0.06, n_images=n, ci95=wilson_interval(top1, n))
 
 
 def plan(variant: str) -> PruningPlan:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from device_bench.records import ComparisonResult
+from pipeline.intervals import wilson_interval
 from pipeline.report.results import ArtifactResult, Results, VariantResult, read_results
 from pipeline.report.rows import Row, build_rows
 from pipeline.report.table import is_modelled
-from pipeline.report.verdict import accuracy_loss, build_verdict, wilson
+from pipeline.report.verdict import accuracy_loss, build_verdict
 from tests.pipeline.report.sample_run import SampleRun, evaluation
 
 
@@ -44,26 +43,15 @@ def edited(run: Path, name: str, change: Any) -> Results:
     return read_results(run)
 
 
-def test_wilson_agrees_with_the_published_example() -> None:
-    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I: 81 of 263.
-    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
 def test_loss_interval_agrees_with_the_published_example() -> None:
     # Newcombe 1998, "Interval estimation for the difference", table II, method 10: 56/70 against 48/80.
     dense, pruned = (
-        evaluation(0.5).model_copy(update={"top1": hits / n, "n_images": n, "ci95": wilson(hits / n, n)})
+        evaluation(0.5).model_copy(update={"top1": hits / n, "n_images": n, "ci95": wilson_interval(hits / n, n)})
         for hits, n in ((56, 70), (48, 80))
     )
     loss, bounds = accuracy_loss(dense, pruned)
     assert loss == pytest.approx(0.2)
     assert bounds == pytest.approx((0.0524, 0.3339), abs=5e-5)
-
-
-@given(st.integers(1, 10_000), st.floats(0, 1))
-def test_wilson_holds_its_share(n: int, share: float) -> None:
-    low, high = wilson(share, n)
-    assert 0 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1
 
 
 def test_headline_says_how_fast_how_accurate_and_how_sure(results: Results, rows: tuple[Row, ...]) -> None:
