@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ class Worker:
         with self._log.open("wb") as log:
             # -P keeps the current folder, which may hold a user's own `pipeline` or `models`, off the import path.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.export.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "pipeline.export.worker", str(theirs.fileno()), self._folder.name],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -144,3 +145,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who then ends this process
     warnings.simplefilter("ignore")
     _serve(Connection(int(sys.argv[1])))
+    shutil.rmtree(sys.argv[2], ignore_errors=True)  # whoever made this folder was killed before it could

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -181,6 +183,33 @@ def test_a_process_that_aborts_leaves_its_last_words() -> None:
         threading.Timer(0.1, worker.kill).start()
         with pytest.raises(ExportError, match=r"(?s)failed: its process ended \(exit status -9\).*LLVM ERROR"):
             worker.call("core ml conversion", "coreml:package", precision="fp16")
+
+
+def test_a_worker_ends_and_tidies_up_when_its_caller_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from pipeline.export.worker import Worker\n"
+        "worker = Worker()\n"
+        "worker.start()\n"
+        "print(worker._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    caller = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    worker = int(caller.stdout)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and (_runs(worker) or any(tmp_path.iterdir())):
+        time.sleep(0.05)
+    assert not _runs(worker)
+    assert not any(tmp_path.iterdir())
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_formats_are_listed_with_their_precisions() -> None:
