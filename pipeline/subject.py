@@ -18,7 +18,7 @@ from pipeline.config import Config, FinetuneSection, PruningSection
 from pipeline.data import load_data
 from pipeline.data.splits import DataSet, Split, take
 from pipeline.errors import ModelError, StorageError
-from pipeline.evaluation import Accuracy, Loss, evaluate
+from pipeline.evaluation import Accuracy, Loss, correct, evaluate, logits
 from pipeline.pruning.channels import rebuild
 from pipeline.pruning.costs import NetworkShape, trace_shape
 from pipeline.pruning.groups import ChannelGroup, find_groups, prunable
@@ -67,6 +67,10 @@ class Subject:
 
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         return evaluate(network, split, evaluation=self.accuracy, loss=self.loss)
+
+    def answers(self, network: nn.Module, split: Split) -> NDArray[np.float64]:
+        """Accuracy of each image, in the order of the split."""
+        return correct(*logits(network, split), self.accuracy)
 
     def fit(self, network: nn.Module, settings: Settings, **options: Any) -> list[EpochReport]:
         """`training.fit` with the run's loss and seed, and the dense network as the teacher where it distils."""

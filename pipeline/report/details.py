@@ -11,7 +11,7 @@ from pipeline.report.results import STAGES, Results, TableError
 from pipeline.report.rows import Row
 from pipeline.report.table import STATUS_WORDS, method_words
 from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
-from pipeline.report.verdict import PRIMARY, accuracy_loss, headline_row, primary_rows
+from pipeline.report.verdict import PRIMARY, headline_row, negated, points_interval, primary_rows, top1_lost
 
 SOURCE_WORDS = {
     "measured": "measured on the device at every step",
@@ -50,11 +50,11 @@ def key_figures(results: Results, rows: tuple[Row, ...]) -> tuple[Tile, ...]:
     if row and row.speedup:
         bounds = f"95% interval {interval(row.speedup.ci95)}" if row.speedup.ci95 else "ratio of medians"
         tiles.append(Tile("Speed-up, fp32", times(row.speedup.factor), bounds))
-    if dense.record.evaluation and pruned.record.evaluation:
-        loss, (low, high) = accuracy_loss(dense.record.evaluation, pruned.record.evaluation)
-        sign = "+" if loss < 0 else ""
-        bounds = f"95% interval {points(-high)} to {points(-low)}"
-        tiles.append(Tile("Top-1 change, points", f"{sign}{points(-loss)}", bounds))
+    lost = top1_lost(results)
+    if lost:
+        sign = "+" if lost.difference < 0 else ""
+        change = f"{sign}{points(-lost.difference)}"
+        tiles.append(Tile("Top-1 change, points", change, points_interval(negated(lost.ci95))))
     if row and reference and row.artifact and reference.artifact:
         before, after = reference.artifact.size_bytes, row.artifact.size_bytes
         sizes = f"from {number(before / 1e6)} MB"

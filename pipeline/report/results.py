@@ -86,6 +86,15 @@ class GroupCount(Stored):
     kept_count: int
 
 
+class Top1Lost(Stored):
+    """Top-1 of dense less that of a variant, compared image by image."""
+
+    difference: float
+    ci95: tuple[float, float] | None
+    """None where the run stored none: it has not exported yet, or an older version wrote it."""
+    n: int
+
+
 class VariantRecord(Stored):
     """One network of `export/variants.json`."""
 
@@ -94,6 +103,7 @@ class VariantRecord(Stored):
     macs: int | None = None
     plan: str | None = None
     evaluation: Evaluation | None = None
+    top1_lost: Top1Lost | None = None
     groups: dict[str, GroupCount] = {}
 
 

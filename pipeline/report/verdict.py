@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.records import Evaluation
-from pipeline.report.results import Results
+from pipeline.report.results import Results, Top1Lost
 from pipeline.report.rows import Row, Speedup
 from pipeline.report.text import interval, number, percent, points, times
 
@@ -37,19 +36,6 @@ class Verdict:
     def met(self) -> Met:
         outcomes = {check.met for check in self.checks}
         return "not met" if "not met" in outcomes else "unknown" if "unknown" in outcomes or not outcomes else "met"
-
-
-def accuracy_loss(dense: Evaluation, pruned: Evaluation) -> tuple[float, tuple[float, float]]:
-    """Top-1 lost (dense less pruned) with Newcombe's 95% interval (1998, Statistics in Medicine 17:873, method 10).
-
-    It treats the two as if they had seen different images. They saw the same, so the true interval is narrower; a
-    paired one needs the answers image by image, which a run does not store.
-    """
-    loss = dense.top1 - pruned.top1
-    (dense_low, dense_high), (low, high) = dense.ci95, pruned.ci95
-    below = math.hypot(dense.top1 - dense_low, high - pruned.top1)
-    above = math.hypot(dense_high - dense.top1, pruned.top1 - low)
-    return loss, (loss - below, loss + above)
 
 
 def build_verdict(results: Results, rows: tuple[Row, ...]) -> Verdict:
@@ -106,25 +92,37 @@ def _faster(speedup: Speedup) -> str:
     return f"{times(speedup.factor)} faster than dense ({bounds})"
 
 
-def _evaluations(results: Results) -> tuple[Evaluation, Evaluation] | None:
+def top1_lost(results: Results) -> Top1Lost | None:
+    """What pruned lost against dense on the same images; without an interval where the run stored none."""
     dense, pruned = results.variant("dense"), results.variant("pruned")
-    if dense and pruned and dense.record.evaluation and pruned.record.evaluation:
-        return dense.record.evaluation, pruned.record.evaluation
-    return None
+    if not (dense and pruned and dense.record.evaluation and pruned.record.evaluation):
+        return None
+    if pruned.record.top1_lost:
+        return pruned.record.top1_lost
+    difference = dense.record.evaluation.top1 - pruned.record.evaluation.top1
+    return Top1Lost(difference=difference, ci95=None, n=pruned.record.evaluation.n_images)
+
+
+def points_interval(bounds: tuple[float, float] | None) -> str:
+    """An interval of a difference of accuracies in words, percentage points."""
+    return f"95% interval {points(bounds[0])} to {points(bounds[1])}" if bounds else "95% interval not stored"
 
 
 def _accuracy_words(results: Results) -> str:
-    pair = _evaluations(results)
-    if pair is None:
+    lost, pruned = top1_lost(results), results.variant("pruned")
+    if lost is None or pruned is None or pruned.record.evaluation is None:
         return "Its accuracy after fine-tuning is not known yet."
-    loss, (low, high) = accuracy_loss(*pair)
-    images = f"on {pair[1].n_images:,} {pair[1].split} images"
-    if loss == 0:
-        within = f"95% interval of the loss {points(low)} to {points(high)} points"
-        return f"It keeps its top-1 accuracy of {percent(pair[1].top1)}% {images} ({within})."
-    if loss > 0:
-        return f"It loses {points(loss)} points of top-1 (95% interval {points(low)} to {points(high)}) {images}."
-    return f"It gains {points(-loss)} points of top-1 (95% interval {points(-high)} to {points(-low)}) {images}."
+    images = f"on {lost.n:,} {pruned.record.evaluation.split} images"
+    if lost.difference == 0:
+        top1 = percent(pruned.record.evaluation.top1)
+        return f"It keeps its top-1 accuracy of {top1}% {images} (points lost: {points_interval(lost.ci95)})."
+    if lost.difference > 0:
+        return f"It loses {points(lost.difference)} points of top-1 ({points_interval(lost.ci95)}) {images}."
+    return f"It gains {points(-lost.difference)} points of top-1 ({points_interval(negated(lost.ci95))}) {images}."
+
+
+def negated(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    return (-bounds[1], -bounds[0]) if bounds else None
 
 
 def _latency_checks(results: Results, rows: tuple[Row, ...]) -> list[Check]:
@@ -163,15 +161,14 @@ def _against(value: float, bounds: tuple[float, float] | None, limit: float, uni
 def _accuracy_check(results: Results) -> Check:
     allowed = results.config.search.target.accuracy_drop
     asked = f"at most {points(allowed)} points of top-1 lost"
-    pair = _evaluations(results)
-    if pair is None:
+    lost = top1_lost(results)
+    if lost is None:
         return Check("Accuracy", asked, UNKNOWN, "unknown")
-    loss, (low, high) = accuracy_loss(*pair)
-    got = f"measured {points(loss)} (95% interval {points(low)} to {points(high)})"
-    if low <= allowed < high:
+    got = f"measured {points(lost.difference)} ({points_interval(lost.ci95)})"
+    if lost.ci95 and lost.ci95[0] <= allowed < lost.ci95[1]:
         got += "; the interval reaches across the limit"
     # Accuracies are counts of images: without the allowance, 0.75 - 0.74 is more than 0.01.
-    return Check("Accuracy", asked, got, "met" if loss <= allowed + 1e-9 else "not met")
+    return Check("Accuracy", asked, got, "met" if lost.difference <= allowed + 1e-9 else "not met")
 
 
 def _recommendation(results: Results, rows: tuple[Row, ...]) -> str:

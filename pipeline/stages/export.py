@@ -6,8 +6,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.config import Config
 from pipeline.export.variant import ExportWorkers, export_variant
+from pipeline.intervals import paired_difference
 from pipeline.progress import Progress
 from pipeline.records import Evaluation, PruningPlan, read_json
 from pipeline.run_folder import RunFolder, write_json
@@ -21,14 +25,16 @@ def inputs(config: Config) -> Any:
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
     subject = Subject(config, folder.stage("baseline") / "model.safetensors")
     artifacts, variants = [], []
+    dense_answers = subject.answers(subject.network, subject.data.test)
     with ExportWorkers() as workers:
         for name in ("dense", *config.controls, "pruned"):
             source = folder.stage("finetune") / (name if name in config.controls else "")
             plan = None if name == "dense" else read_json(PruningPlan, source / "plan.json")
-            network = subject.network
+            network, top1_lost = subject.network, None
             if plan is not None:
                 network = subject.slim(plan)
                 load_weights(network, source / "model.safetensors")
+                top1_lost = _top1_lost(dense_answers, subject.answers(network, subject.data.test))
             artifacts += export_variant(
                 network,
                 variant=name,
@@ -41,13 +47,20 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
                 loss=subject.loss,
             )
             measured = folder.stage("baseline") if plan is None else source
-            variants.append(_variant(name, subject, plan, read_json(Evaluation, measured / "evaluation.json")))
+            variant = _variant(name, subject, plan, read_json(Evaluation, measured / "evaluation.json"))
+            variants.append(variant | {"top1_lost": top1_lost})
     write_json(work / "artifacts.json", artifacts)
     write_json(work / "variants.json", variants)
 
 
 def _tell(progress: Progress, variant: str, text: str) -> None:
     progress.update(f"{variant}: {text}")
+
+
+def _top1_lost(dense: NDArray[np.float64], variant: NDArray[np.float64]) -> dict[str, Any]:
+    """Dense less variant on the test split, compared image by image."""
+    difference, ci95 = paired_difference(dense, variant)
+    return {"difference": difference, "ci95": ci95, "n": len(dense)}
 
 
 def _variant(name: str, subject: Subject, plan: PruningPlan | None, evaluation: Evaluation) -> dict[str, Any]:

@@ -12,8 +12,12 @@ import pytest
 import yaml
 
 import pipeline
+from pipeline.config import validate_config
 from pipeline.errors import ConfigError, DamagedFileError, RewardRejectedError, StorageError
 from pipeline.flow import STAGES, report_again
+from pipeline.intervals import paired_difference
+from pipeline.records import PruningPlan, read_json
+from pipeline.subject import Subject, load_slimmed
 from tests.pipeline.tiny_run import tiny_config
 
 # (stage, at which sign of progress): early and late in the long ones.
@@ -94,6 +98,20 @@ def test_every_reported_accuracy_comes_from_the_test_split(finished: Path) -> No
     episodes = [json.loads(line) for line in (finished / "search" / "episodes.jsonl").read_text().splitlines()]
     assert {step["evaluation"]["split"] for episode in episodes for step in episode["steps"]} == {"validation"}
     assert episodes[0]["kind"] == "reference" and episodes[-1]["kind"] == "greedy"
+
+
+def test_the_accuracy_lost_is_stored_with_its_paired_interval(finished: Path) -> None:
+    stored = {variant["name"]: variant for variant in json.loads((finished / "export/variants.json").read_text())}
+    assert stored["dense"]["top1_lost"] is None
+    subject = Subject(validate_config(tiny_config()), finished / "baseline" / "model.safetensors")
+    images, labels = next(subject.data.test.batches(397))
+    dense = (subject.network(images).argmax(dim=1) == labels).double().numpy()
+    for name, place in (("pruned", "finetune"), ("uniform", "finetune/uniform")):
+        plan = read_json(PruningPlan, finished / place / "plan.json")
+        slim = load_slimmed(plan, finished / place / "model.safetensors")
+        difference, (low, high) = paired_difference(dense, (slim(images).argmax(dim=1) == labels).double().numpy())
+        assert difference == pytest.approx(dense.mean() - stored[name]["evaluation"]["top1"])
+        assert stored[name]["top1_lost"] == {"difference": difference, "ci95": [low, high], "n": 397}
 
 
 @pytest.mark.slow

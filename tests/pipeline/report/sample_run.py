@@ -11,7 +11,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from device_bench.records import (
     ArtifactInfo,
@@ -27,7 +29,7 @@ from device_bench.records import (
     ThermalState,
 )
 from pipeline.config import Config
-from pipeline.intervals import wilson_interval
+from pipeline.intervals import paired_difference, wilson_interval
 from pipeline.records import Architecture, Artifact, Episode, EpisodeStep, Evaluation, GroupPlan, Parity, PruningPlan
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
@@ -220,6 +222,21 @@ def evaluation(top1: float, split: Any = "test") -> Evaluation:
     return Evaluation(split=split, top1=top1, top5=0.9995, loss=0.06, n_images=n, ci95=wilson_interval(top1, n))
 
 
+def answers(name: str) -> NDArray[np.float64]:
+    """Right or wrong for each of the 397 test images; what pruned gets wrong overlaps with dense's errors."""
+    right = np.ones(397)
+    start = 0 if name == "dense" else 2
+    right[start : start + round(397 * (1 - TOP1[name]))] = 0
+    return right
+
+
+def top1_lost(name: str) -> dict[str, Any] | None:
+    if name == "dense":
+        return None
+    difference, ci95 = paired_difference(answers("dense"), answers(name))
+    return {"difference": difference, "ci95": ci95, "n": 397}
+
+
 def plan(variant: str) -> PruningPlan:
     counts = zip(GROUPS.items(), KEEP[variant], strict=True)
     groups = {
@@ -240,6 +257,7 @@ def variant(name: str) -> dict[str, Any]:
         "macs": round(25_540_000 * share),
         "plan": None if name == "dense" else "finetune/plan.json" if name == "pruned" else f"finetune/{name}/plan.json",
         "evaluation": evaluation(TOP1[name]).model_dump(),
+        "top1_lost": top1_lost(name),
         "groups": {
             group: {"channels": channels, "kept_count": len(counts[group].kept) if counts else channels}
             for group, channels in GROUPS.items()

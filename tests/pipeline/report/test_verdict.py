@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from device_bench.records import ComparisonResult
-from pipeline.intervals import wilson_interval
+from pipeline.report.details import key_figures
 from pipeline.report.results import ArtifactResult, Results, VariantResult, read_results
 from pipeline.report.rows import Row, build_rows
 from pipeline.report.table import is_modelled
-from pipeline.report.verdict import accuracy_loss, build_verdict
-from tests.pipeline.report.sample_run import SampleRun, evaluation
+from pipeline.report.verdict import build_verdict
+from tests.pipeline.report.sample_run import SampleRun
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +43,29 @@ def edited(run: Path, name: str, change: Any) -> Results:
     return read_results(run)
 
 
-def test_loss_interval_agrees_with_the_published_example() -> None:
-    # Newcombe 1998, "Interval estimation for the difference", table II, method 10: 56/70 against 48/80.
-    dense, pruned = (
-        evaluation(0.5).model_copy(update={"top1": hits / n, "n_images": n, "ci95": wilson_interval(hits / n, n)})
-        for hits, n in ((56, 70), (48, 80))
-    )
-    loss, bounds = accuracy_loss(dense, pruned)
-    assert loss == pytest.approx(0.2)
-    assert bounds == pytest.approx((0.0524, 0.3339), abs=5e-5)
-
-
 def test_headline_says_how_fast_how_accurate_and_how_sure(results: Results, rows: tuple[Row, ...]) -> None:
     verdict = build_verdict(results, rows)
     assert "4.53\u00d7 faster than dense (95% interval 4.40\u20134.67)" in verdict.headline
-    assert "loses 0.5 points of top-1 (95% interval \u22121.4 to 2.5) on 397 test images" in verdict.headline
+    assert "loses 0.5 points of top-1 (95% interval \u22120.8 to 1.8) on 397 test images" in verdict.headline
     assert verdict.met == "met"
     assert "export/pruned-int8.tflite" in verdict.recommendation
+
+
+def test_accuracy_is_compared_image_by_image_in_every_place(results: Results, rows: tuple[Row, ...]) -> None:
+    assert build_verdict(results, rows).checks[-1].got.startswith("measured 0.5 (95% interval \u22120.8 to 1.8);")
+    change = next(tile for tile in key_figures(results, rows) if tile.name == "Top-1 change, points")
+    assert (change.figure, change.detail) == ("\u22120.5", "95% interval \u22121.8 to 0.8")
+
+
+def test_an_interval_that_a_run_did_not_store_is_not_made_up(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).write()
+    results = edited(run, "export/variants.json", lambda variants: [one.pop("top1_lost") for one in variants])
+    rows = build_rows(results)
+    verdict = build_verdict(results, rows)
+    assert "It loses 0.5 points of top-1 (95% interval not stored) on 397 test images." in verdict.headline
+    assert (verdict.checks[-1].got, verdict.checks[-1].met) == ("measured 0.5 (95% interval not stored)", "met")
+    change = next(tile for tile in key_figures(results, rows) if tile.name == "Top-1 change, points")
+    assert (change.figure, change.detail) == ("\u22120.5", "95% interval not stored")
 
 
 def test_failed_and_rejected_artifacts_are_named_and_never_ranked(results: Results, rows: tuple[Row, ...]) -> None:
