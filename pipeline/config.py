@@ -134,6 +134,9 @@ class SearchSection(Section):
     actions: Literal["around_target", "absolute"] = "around_target"
     """Channel counts offered: 1/2 to 2 times those of the uniform plan that meets the target, or shares of all."""
     n_actions: Annotated[int, Field(ge=2)] = 9
+    fit_to_target: bool = True
+    """Bring every episode's plan to the target latency (by the table) before it is judged: the agent decides where to
+    prune, the device how much. Not with latency_source `measured`, where it would cost a dozen measurements."""
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}

@@ -143,7 +143,7 @@ class Episode(Record):
     """`reference` is played before the agent starts (the uniform plan), `greedy` is what the trained agent would do."""
     steps: tuple[EpisodeStep, ...]
     plan: dict[str, int]
-    """Kept channels per group at the end."""
+    """Kept channels per group at the end: the actions' plan, brought to the target latency."""
     evaluation: Evaluation | None
     latency_ms: float | None
     dense_latency_ms: float | None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,13 +51,13 @@ def config_file(folder: Path, **changes: Any) -> Path:
         ("models", "mobilenet_v2"),
         ("data", "glyphs"),
         ("agents", "dqn"),
-        ("exporters", "tflite"),
+        ("exporters", "tflite: fp32, fp16, int8, dynamic"),
         ("devices", "host"),
     ],
 )
 def test_list_names_what_is_known(pocketprune: Any, registry: str, some: str) -> None:
     outcome = pocketprune("list", registry)
-    assert outcome.code == 0 and some in outcome.out.splitlines()
+    assert outcome.code == 0 and some in re.findall(r"^\w+", outcome.out, re.MULTILINE)
 
 
 TEXT_MISTAKES = {
@@ -199,8 +200,14 @@ def test_an_internal_error_shows_its_traceback_only_when_asked(
     outcome = pocketprune("run", config_file(tmp_path))
     assert outcome.code == 1 and "internal error: ZeroDivisionError" in outcome.err
     assert "Traceback" not in outcome.err
-    with pytest.raises(ZeroDivisionError):
-        pocketprune("--debug", "run", config_file(tmp_path))
+    for arguments in (["--debug", "run", "c.yaml"], ["run", "--debug", "c.yaml"], ["run", "c.yaml", "--debug"]):
+        config_file(tmp_path).rename(tmp_path / "c.yaml")
+        with pytest.raises(ZeroDivisionError):
+            pocketprune(*arguments)
+
+
+def test_help_names_debug(pocketprune: Any) -> None:
+    assert "--debug" in pocketprune("--help").out
 
 
 def test_usage_errors_are_exit_code_2(pocketprune: Any) -> None:

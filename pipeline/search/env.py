@@ -37,6 +37,8 @@ class PruningTask:
     """Channel counts by action number; every group offers equally many."""
     scores: Scores
     judge: PrefixJudge
+    fit: Callable[[Mapping[str, int]], dict[str, int]]
+    """Brings a whole plan to the target latency; what is evaluated, measured and kept is the plan that it returns."""
     evaluate: Callable[[Mapping[str, int]], Evaluation]
     """Recover and evaluate a whole plan, the full way."""
     latency: LatencySource
@@ -95,13 +97,14 @@ class PruneEnv(gym.Env[State, np.int64]):
         elsewhere = walk.seconds["evaluation"] + walk.seconds["latency"]
         number = len(walk.steps)
         group = groups[number]
-        walk.keep_counts[group.name] = int(self.task.keep_choices[group.name][int(action)])
+        kept = int(self.task.keep_choices[group.name][int(action)])
+        walk.keep_counts[group.name] = kept
         last = number + 1 == len(groups)
         if walk.recorded is None:
             evaluation, latency = self._perform(walk, group, last=last)
         else:
             evaluation, latency = self._recall(walk, walk.recorded, number, int(action), last=last)
-        step = self._record(group, int(action), walk.keep_counts[group.name], evaluation, latency, last=last)
+        step = self._record(group, int(action), kept, evaluation, latency, last=last)
         walk.steps.append(step)
         state = self._state(walk.steps)
         now = time.perf_counter()
@@ -122,20 +125,22 @@ class PruneEnv(gym.Env[State, np.int64]):
         return self.log.last
 
     def _perform(self, walk: Walk, group: ChannelGroup, *, last: bool) -> tuple[Evaluation, LatencyAnswer]:
-        source, counts = self.task.latency, walk.keep_counts
-        kept = strongest(self.task.scores[group.name], counts[group.name])
+        source = self.task.latency
+        kept = strongest(self.task.scores[group.name], walk.keep_counts[group.name])
         gone = np.setdiff1d(np.arange(group.channels), kept)
+        if last:
+            walk.keep_counts = self.task.fit(walk.keep_counts)
         with walk.timed("evaluation"):
-            evaluation = self.task.evaluate(counts) if last else self.task.judge.prune(gone)
+            evaluation = self.task.evaluate(walk.keep_counts) if last else self.task.judge.prune(gone)
         with walk.timed("latency"):
-            latency = source.end(counts) if last else source.step(counts)
+            latency = source.end(walk.keep_counts) if last else source.step(walk.keep_counts)
         return evaluation, latency
 
     def _recall(
         self, walk: Walk, recorded: Episode, number: int, action: int, *, last: bool
     ) -> tuple[Evaluation, LatencyAnswer]:
         step = recorded.steps[number]
-        if step.action != action or step.kept != walk.keep_counts.get(step.group):
+        if (step.action, step.kept) != (action, walk.keep_counts.get(step.group)):
             raise SearchError(
                 f"episode {recorded.index}, step {number}: the log has action {step.action} on {step.group}, the agent "
                 f"now takes action {action}; the search cannot be resumed: start it again with --fresh"
@@ -147,6 +152,7 @@ class PruneEnv(gym.Env[State, np.int64]):
             source=step.latency_source,
         )
         if last:
+            walk.keep_counts = dict(recorded.plan)
             self.task.latency.recall(walk.keep_counts)
         return step.evaluation, latency
 

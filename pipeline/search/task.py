@@ -19,7 +19,7 @@ from pipeline.search.judge import PrefixJudge
 from pipeline.search.latency import Hybrid, LatencyMeter, LatencySource, Measured, Tabled
 from pipeline.search.latency_table import LatencyModel, LatencyTable
 from pipeline.search.recovery import Recovery
-from pipeline.search.uniform import nearest_keep, share_at, uniform_counts
+from pipeline.search.uniform import nearest_keep, scaled_counts, share_at, uniform_counts
 from pipeline.subject import Subject
 
 JUDGE_IMAGES = 256
@@ -99,6 +99,17 @@ def keep_choices(groups: Sequence[ChannelGroup], config: Config, uniform_share: 
     }
 
 
+def fit_to_target(source: LatencySource, subject: Subject, keep_counts: Mapping[str, int]) -> dict[str, int]:
+    """The plan with the same proportions between groups whose predicted latency comes nearest to the aim."""
+    groups, settings = subject.groups, subject.config.pruning
+    shares = {group.name: keep_counts[group.name] / group.channels for group in groups}
+
+    def cost(factor: float) -> float:
+        return -source.step(scaled_counts(groups, shares, factor, settings)).saved_of_aim
+
+    return scaled_counts(groups, shares, share_at(-1.0, cost, lowest=1 / 4, highest=4.0), settings)
+
+
 def make_task(
     subject: Subject, source: LatencySource, choices: Mapping[str, Sequence[int]], recovery: Recovery
 ) -> PruningTask:
@@ -109,11 +120,13 @@ def make_task(
             f"the dense network is right on {dense.top1:.1%} of the validation images, no more than "
             f"search.target.accuracy_drop ({config.search.target.accuracy_drop:g}) gives away; train it longer"
         )
+    fits = config.search.fit_to_target and config.search.latency_source != "measured"
     return PruningTask(
         groups=subject.groups,
         keep_choices=choices,
         scores=subject.scores,
         judge=_make_judge(subject),
+        fit=functools.partial(fit_to_target, source, subject) if fits else dict,
         evaluate=recovery.evaluate,
         latency=source,
         accuracy_target=dense.top1 - config.search.target.accuracy_drop,

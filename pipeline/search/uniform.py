@@ -28,12 +28,12 @@ def scaled_counts(
     }
 
 
-def share_at(wanted: float, cost: Callable[[float], float], *, lowest: float) -> float:
-    """The share of channels in lowest..1 whose cost comes nearest to `wanted`, by bisection.
+def share_at(wanted: float, cost: Callable[[float], float], *, lowest: float, highest: float = 1.0) -> float:
+    """The share of channels in lowest..highest whose cost comes nearest to `wanted`, by bisection.
 
     `cost(share)` is taken to rise with the share; it moves in steps, so the nearest answer seen is returned.
     """
-    low, high = lowest, 1.0
+    low, high = lowest, highest
     seen = [(abs(cost(low) - wanted), low)]
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

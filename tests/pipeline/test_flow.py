@@ -93,7 +93,7 @@ def test_it_leaves_what_the_design_names(finished: Path) -> None:
 
 def test_every_reported_accuracy_comes_from_the_test_split(finished: Path) -> None:
     summary = json.loads((finished / "report" / "summary.json").read_text())
-    assert {variant["name"] for variant in summary["variants"]} == {"dense", "uniform", "pruned"}
+    assert {variant["name"] for variant in summary["variants"]} == {"dense", "uniform", "random", "pruned"}
     assert {variant["n_images"] for variant in summary["variants"]} == {397}
     episodes = [json.loads(line) for line in (finished / "search" / "episodes.jsonl").read_text().splitlines()]
     assert {step["evaluation"]["split"] for episode in episodes for step in episode["steps"]} == {"validation"}

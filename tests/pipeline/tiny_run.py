@@ -54,6 +54,7 @@ def tiny_config(**changes: Any) -> dict[str, Any]:
         "finetune": {"epochs": 2},
         "export": {"tflite": ["fp32"], "coreml": []},
         "bench": {"processes": 2, "min_seconds": 0.01},
+        "controls": ["uniform", "random"],
     }
     for key, value in changes.items():
         section, _, name = key.partition("__")

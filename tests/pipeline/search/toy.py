@@ -62,6 +62,7 @@ def toy_env(folder: Path, *, dense: bool = True, state: str = "per_layer", seed:
         keep_choices=dict.fromkeys(VALUE, CHOICES),
         scores={name: np.arange(CHANNELS, dtype=float) for name in VALUE},
         judge=ToyJudge(),  # type: ignore[arg-type]
+        fit=dict,
         evaluate=lambda counts: evaluation(accuracy(counts)),
         latency=ToyLatency(),
         accuracy_target=0.95,
