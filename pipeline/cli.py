@@ -53,8 +53,10 @@ MinSeconds = Annotated[float, typer.Option(help="At least this long in each proc
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
-    """Read by `main`, which has the whole command line."""
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; stands anywhere.")] = False,
+) -> None:
+    """Here for --help alone: `main` takes it off the command line, wherever it stands."""
 
 
 @app.command()
@@ -216,15 +218,15 @@ def _names(what: Registry) -> tuple[str, ...]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error that somebody can mend is one message and its exit code, never a traceback."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments)
+        app([argument for argument in given if argument != "--debug"])
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted: what is done is kept; run the same command to go on", file=sys.stderr)
         raise
     except Exception as error:
-        if "--debug" in arguments:
+        if "--debug" in given:
             raise
         code = getattr(error, "exit_code", None)
         if code is None:
