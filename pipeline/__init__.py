@@ -28,7 +28,9 @@ def _refuse_namesakes() -> None:
     for name in ("models", "device_bench"):
         loaded = sys.modules.get(name)
         spec = loaded.__spec__ if loaded else importlib.util.find_spec(name)
-        places = [Path(place).resolve() for place in (spec.submodule_search_locations or [spec.origin or ""])]
+        if spec is None:
+            continue  # not there at all: Python's own message says that best
+        places = [Path(place).resolve() for place in spec.submodule_search_locations or [spec.origin or ""]]
         if root / name not in places:
             raise ImportError(
                 f"`import {name}` finds {places[0]}, which hides pocketprune's own package of that name; start Python "
