@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import device_bench
 from device_bench import stats
@@ -59,7 +60,7 @@ def export_mobilenet(folder: Path) -> Path:
         return converter.convert(models.load("mobilenet_v2", num_classes=10), (3, 64, 64), folder / "model.tflite")
 
 
-def compare(model: Path, pairs: int, seconds: float) -> dict[str, object]:
+def compare(model: Path, pairs: int, seconds: float) -> dict[str, Any]:
     bench, bare = [], []
     for pair in range(pairs):
         if pair % 2:  # alternate, so that a machine that warms up or slows down favours neither
@@ -92,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or export_mobilenet(Path(folder))
         result = compare(model, arguments.pairs, arguments.seconds)
-    low, high = result["ci95"]  # type: ignore[misc]
+    low, high = result["ci95"]
     print(
         f"bench / bare loop = {result['ratio']:.4f} (95%: {low:.4f} to {high:.4f}, {result['pairs']} pairs); "
         f"the interval lies {'within' if result['within_limits'] else 'NOT within'} {LIMITS[0]} to {LIMITS[1]}"

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,11 @@ def test_clean_keeps_the_environment_and_the_runs(machine: Machine) -> None:
     left = {str(path.relative_to(machine.folder)) for path in machine.folder.rglob("*") if path.is_dir()}
     assert {".venv/lib/__pycache__", "runs/demo/__pycache__", "pipeline"} <= left
     assert not left & {"pipeline/__pycache__", "build", ".mypy_cache", "pocketprune.egg-info"}
+
+
+def test_every_place_names_the_same_pythons() -> None:
+    """coremltools 9, ai-edge-litert 2.1.2 and what onnx2tf pins have no wheels for 3.14."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.12,<3.14"
+    assert "\n    3.12|3.13)\n" in (ROOT / "Makefile").read_text()
+    assert "Python 3.12 or 3.13" in (ROOT / "README.md").read_text()
