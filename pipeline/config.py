@@ -92,8 +92,9 @@ class RecoverSection(Section):
     kind: Literal["batchnorm", "retrain"] = "batchnorm"
     images: PositiveInt = 256
     epochs: PositiveInt = 1
-    """Only for retrain: passes over `images` training images after each step."""
-    learning_rate: Positive = 0.01
+    """Only for retrain: passes over `images` training images at the end of each episode."""
+    batch_size: PositiveInt = 32
+    learning_rate: Positive = 0.02
 
 
 class SearchBenchSection(Section):
@@ -132,8 +133,10 @@ class SearchSection(Section):
     finalist_epochs: PositiveInt = 2
     """Fine-tuning epochs (with the finetune section's settings) that the finalists are judged after."""
     actions: Literal["around_target", "absolute"] = "around_target"
-    """Channel counts offered: 1/2 to 2 times those of the uniform plan that meets the target, or shares of all."""
+    """Channel counts offered: around those of the uniform plan that meets the target, or shares of all channels."""
     n_actions: Annotated[int, Field(ge=2)] = 9
+    action_span: Annotated[float, Field(gt=1.0)] = 1.6
+    """`around_target` offers 1/span to span times the uniform plan's channels."""
     fit_to_target: bool = True
     """Bring every episode's plan to the target latency (by the table) before it is judged: the agent decides where to
     prune, the device how much. Not with latency_source `measured`, where it would cost a dozen measurements."""

@@ -48,5 +48,5 @@ class Recovery:
 
     def _retrain(self, slim: nn.Module) -> None:
         few = dataclasses.replace(self._subject.data, train=self._images)
-        settings = FinetuneSection(epochs=self._settings.epochs, learning_rate=self._settings.learning_rate)
-        fit(slim, few, settings, seed=self._subject.config.seed, loss=self._subject.loss)
+        kept = self._settings.model_dump(include={"epochs", "batch_size", "learning_rate"})
+        fit(slim, few, FinetuneSection(**kept), seed=self._subject.config.seed, loss=self._subject.loss)

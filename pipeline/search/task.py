@@ -92,7 +92,7 @@ def keep_choices(groups: Sequence[ChannelGroup], config: Config, uniform_share: 
     if config.search.actions == "absolute":
         shares = np.linspace(config.pruning.min_keep, 1.0, n_actions)
     else:
-        shares = uniform_share * 2.0 ** np.linspace(-1.0, 1.0, n_actions)
+        shares = uniform_share * config.search.action_span ** np.linspace(-1.0, 1.0, n_actions)
     return {
         group.name: tuple(nearest_keep(group.channels, min(1.0, float(share)), config.pruning) for share in shares)
         for group in groups
