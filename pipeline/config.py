@@ -140,6 +140,8 @@ class SearchSection(Section):
     fit_to_target: bool = True
     """Bring every episode's plan to the target latency (by the table) before it is judged: the agent decides where to
     prune, the device how much. Not with latency_source `measured`, where it would cost a dozen measurements."""
+    judge_images: PositiveInt = 256
+    """Validation images that judge the masked network after each step; the end of an episode sees all of them."""
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}

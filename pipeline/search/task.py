@@ -22,7 +22,6 @@ from pipeline.search.recovery import Recovery
 from pipeline.search.uniform import nearest_keep, scaled_counts, share_at, uniform_counts
 from pipeline.subject import Subject
 
-JUDGE_IMAGES = 256
 CONVERTERS = 2
 
 
@@ -137,7 +136,7 @@ def make_task(
 
 def _make_judge(subject: Subject) -> PrefixJudge:
     validation = subject.data.validation
-    few = take(validation, min(JUDGE_IMAGES, len(validation)), subject.config.seed)
+    few = take(validation, min(subject.config.search.judge_images, len(validation)), subject.config.seed)
     images, labels = next(iter(few.batches(len(few))))
     figures = functools.partial(
         evaluation_from_logits, labels=labels, split="validation", evaluation=subject.accuracy, loss=subject.loss
