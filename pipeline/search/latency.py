@@ -53,9 +53,16 @@ class LatencyAnswer(Record):
         return AIM * self.target_ratio
 
     @property
-    def saved_of_aim(self) -> float:
-        """P / T_P of equation 3: 1 where the aim is just met."""
-        return (1.0 - self.ratio) / (1.0 - self.aim_ratio)
+    def of_aim(self) -> float:
+        """1 where the aim is just met, above where it is missed."""
+        return self.ratio / self.aim_ratio
+
+    @property
+    def shortfall(self) -> float:
+        """max(1 - P/T_P, 0) of equation 3; 0 on a device where the dense network meets the target already."""
+        if self.aim_ratio >= 1.0:
+            return 0.0
+        return max(1.0 - (1.0 - self.ratio) / (1.0 - self.aim_ratio), 0.0)
 
 
 class LatencySource(Protocol):
@@ -296,4 +303,4 @@ def _answer(ratio: float, dense_ms: float, target: TargetSection, source: Latenc
 
 
 def _worst(answers: Sequence[LatencyAnswer]) -> LatencyAnswer:
-    return min(answers, key=lambda answer: answer.saved_of_aim)
+    return max(answers, key=lambda answer: (answer.shortfall, answer.of_aim))

@@ -66,7 +66,7 @@ def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Co
     """
 
     def cost(share: float) -> float:
-        return -source.step(uniform_counts(groups, share, config.pruning)).saved_of_aim
+        return source.step(uniform_counts(groups, share, config.pruning)).of_aim
 
     lowest = config.pruning.min_keep
     smallest = source.step(uniform_counts(groups, lowest, config.pruning))
@@ -81,7 +81,7 @@ def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Co
             f"that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow takes "
             f"{smallest.ratio:.1%}; raise the target, or lower pruning.min_keep or round_to"
         )
-    share = share_at(-1.0, cost, lowest=lowest)
+    share = share_at(1.0, cost, lowest=lowest)
     return share, uniform_counts(groups, share, config.pruning)
 
 
@@ -104,9 +104,9 @@ def fit_to_target(source: LatencySource, subject: Subject, keep_counts: Mapping[
     shares = {group.name: keep_counts[group.name] / group.channels for group in groups}
 
     def cost(factor: float) -> float:
-        return -source.step(scaled_counts(groups, shares, factor, settings)).saved_of_aim
+        return source.step(scaled_counts(groups, shares, factor, settings)).of_aim
 
-    return scaled_counts(groups, shares, share_at(-1.0, cost, lowest=1 / 4, highest=4.0), settings)
+    return scaled_counts(groups, shares, share_at(1.0, cost, lowest=1 / 4, highest=4.0), settings)
 
 
 def make_task(

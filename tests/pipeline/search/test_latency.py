@@ -1,0 +1,100 @@
+"""Where latency comes from: measured once, never from a device that must not pay, the worst of several devices."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device_bench.records import BenchSpec
+from pipeline.config import PruningSection, TargetSection
+from pipeline.errors import RewardRejectedError
+from pipeline.export import TfliteConverter
+from pipeline.pruning.groups import find_groups, prunable
+from pipeline.pruning.importance import group_scores
+from pipeline.search.latency import AIM, LatencyAnswer, LatencyMeter, Measured, target_ratio
+from tests.pipeline.tiny_run import TinyNet
+
+SHAPE = (3, 16, 16)
+SPEC = BenchSpec(warmup_runs=0, timed_runs=1, min_seconds=0.0)
+TARGET = TargetSection(latency=0.5)
+
+
+@pytest.fixture(scope="module")
+def converter() -> Iterator[TfliteConverter]:
+    with TfliteConverter() as running:
+        yield running
+
+
+def meter(folder: Path, converter: TfliteConverter, device: str = "fake://lab", **changes: object) -> LatencyMeter:
+    network = TinyNet(10).eval()
+    groups = prunable(find_groups(network, SHAPE, PruningSection(round_to=4)))
+    values: dict[str, object] = {
+        "network": network,
+        "groups": groups,
+        "scores": group_scores(network, groups, "l1"),
+        "input_shape": SHAPE,
+        "device_spec": device,
+        "spec": SPEC,
+        "reward_from": ("fake",),
+        "log": folder / "measurements.jsonl",
+        "workspace": folder,
+        "converter": converter,
+    }
+    return LatencyMeter(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "measurements.jsonl").read_text().splitlines()]
+
+
+def test_an_equal_plan_is_measured_once_also_after_a_restart(tmp_path: Path, converter: TfliteConverter) -> None:
+    first = meter(tmp_path, converter)
+    slim = first.measure({"stem.0": 8, "block.0": 16})
+    assert 0 < slim.ratio < 1 and slim.device.kind == "fake"
+    again = meter(tmp_path, converter).measure({"block.0": 16, "stem.0": 8})
+    assert again == slim and len(lines(tmp_path)) == 1
+    other_spec = meter(tmp_path, converter, spec=SPEC.model_copy(update={"threads": 2}))
+    other_spec.measure({"stem.0": 8, "block.0": 16})
+    meter(tmp_path, converter, "fake://other").measure({"stem.0": 8, "block.0": 16})
+    assert len(lines(tmp_path)) == 3
+    assert first.measurements == 1
+    assert not list(tmp_path.glob("candidate-*"))
+
+
+def test_many_plans_share_sittings_and_keep_their_order(tmp_path: Path, converter: TfliteConverter) -> None:
+    plans = [{"block.0": keep} for keep in (32, 24, 16, 8, 4, 12, 16)]
+    measured = meter(tmp_path, converter).measure_many(plans)
+    assert [line.keep_counts for line in measured] == plans
+    assert len(lines(tmp_path)) == 6  # 16 twice
+    assert measured[0].ratio > measured[1].ratio > measured[2].ratio > measured[3].ratio
+
+
+def test_a_device_that_must_not_pay_is_refused(tmp_path: Path, converter: TfliteConverter) -> None:
+    with pytest.raises(RewardRejectedError, match=r"of kind 'fake', and search\.reward_from allows device, host"):
+        meter(tmp_path, converter, reward_from=("device", "host")).measure({"block.0": 8})
+    assert not (tmp_path / "measurements.jsonl").exists()
+
+
+def test_a_rejected_measurement_is_never_rewarded(tmp_path: Path, converter: TfliteConverter) -> None:
+    with pytest.raises(RewardRejectedError, match=r"3 measurements in a row were rejected \(too hot\)"):
+        meter(tmp_path, converter, "fake://lab?reject=too%20hot").measure({"block.0": 8})
+    assert not (tmp_path / "measurements.jsonl").exists()
+
+
+def test_of_several_devices_the_one_that_misses_most_answers(tmp_path: Path, converter: TfliteConverter) -> None:
+    slow, fast = "fake://slow?ms_per_mb=100", "fake://fast"
+    target = TargetSection(latency_ms=0.1)
+    meters = [meter(tmp_path, converter, device) for device in (fast, slow)]
+    answer = Measured(meters, target).step({"block.0": 8})
+    assert answer.latency_ms == pytest.approx(meters[1].measure({"block.0": 8}).latency_ms, rel=1e-6)
+    assert answer.source == "measured" and answer.shortfall > 0
+
+
+def test_targets_are_shares_of_the_dense_latency() -> None:
+    assert target_ratio(TargetSection(latency=0.3), 8.0) == 0.3
+    assert target_ratio(TargetSection(latency_ms=2.0), 8.0) == 0.25
+    assert target_ratio(TargetSection(fps=250), 8.0) == 0.5
+    answer = LatencyAnswer(latency_ms=4.0 * AIM, dense_ms=8.0, target_ratio=0.5, source="table")
+    assert answer.of_aim == pytest.approx(1.0) and answer.shortfall == pytest.approx(0.0)
+    assert answer.model_copy(update={"target_ratio": 2.0}).shortfall == 0.0
