@@ -186,6 +186,8 @@ class Config(Section):
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
+    torch_threads: PositiveInt | None = None
+    """Threads of torch's own work; null is one for each core. One is fastest for small networks on small images."""
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     baseline: BaselineSection = BaselineSection()

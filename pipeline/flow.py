@@ -55,6 +55,10 @@ def run(
     if until is not None and until not in STAGES:
         raise ConfigError(f"--until {until!r}: no such stage; the stages are {', '.join(STAGES)}")
     check_names(config)
+    if config.torch_threads:
+        import torch
+
+        torch.set_num_threads(config.torch_threads)
     progress = progress or Silent()
     folder = RunFolder(run_dir or Path("runs") / config.name)
     with folder.locked():
