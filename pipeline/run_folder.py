@@ -99,6 +99,8 @@ class RunFolder:
                 return done
         partial = self.path / f"{name}.partial"
         with writing(partial):
+            if not fresh and (finished := self._finished(partial)) and finished.inputs == inputs:
+                return self._publish(name, partial, finished)
             note = partial / "inputs.json"
             if fresh or not note.exists() or note.read_text() != inputs:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -106,16 +108,26 @@ class RunFolder:
                 write_text(note, inputs)
             started = time.monotonic()
             work(partial)
-            return self._finish(name, partial, inputs, time.monotonic() - started)
+            outputs = {
+                str(file.relative_to(partial)): file_sha256(file) for file in files_below(partial) if file != note
+            }
+            done = DoneStage(stage=name, inputs=inputs, seconds=time.monotonic() - started, outputs=outputs)
+            write_json(partial / "done.json", done)
+            return self._publish(name, partial, done)
 
-    def _finish(self, name: str, partial: Path, inputs: str, seconds: float) -> DoneStage:
-        (partial / "inputs.json").unlink()
-        outputs = {str(file.relative_to(partial)): file_sha256(file) for file in files_below(partial)}
-        done = DoneStage(stage=name, inputs=inputs, seconds=seconds, outputs=outputs)
-        write_json(partial / "done.json", done)
+    def _finished(self, partial: Path) -> DoneStage | None:
+        """The note of a stage that was killed after its work and before its last rename."""
+        try:
+            return DoneStage.model_validate_json((partial / "done.json").read_text())
+        except (OSError, ValidationError):
+            return None
+
+    def _publish(self, name: str, partial: Path, done: DoneStage) -> DoneStage:
+        """Put the finished folder in the place of the old one; a kill between any two lines is made good next time."""
         final, old = self.stage(name), self.path / f"{name}.old"
-        shutil.rmtree(old, ignore_errors=True)
+        (partial / "inputs.json").unlink(missing_ok=True)
         if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)

@@ -4,7 +4,9 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,46 @@ def test_an_interrupted_stage_keeps_what_it_had_and_the_old_result_until_the_new
     folder.run_stage("search", "new", lambda work: seen.append((work / "log.jsonl").exists()))
     folder.run_stage("search", "newer", lambda work: seen.append((work / "log.jsonl").exists()))
     assert seen == [True, False]  # other inputs do not inherit
+
+
+class Killed(BaseException):
+    """Stands for the system's SIGKILL at one call."""
+
+
+@pytest.mark.parametrize("instant", range(5))
+def test_a_stage_killed_while_it_is_put_in_place_is_not_worked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: int
+) -> None:
+    folder, calls = RunFolder(tmp_path / "run"), []
+    folder.run_stage("search", "old", write_one)
+
+    def work(path: Path) -> None:
+        calls.append(path)
+        (path / "new.json").write_text("{}")
+
+    # The calls that change what is on the disk once the work is done, in their order; the process dies before one.
+    left = [instant]
+
+    def dying(function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if calls and left[0] == 0:
+                raise Killed
+            left[0] -= bool(calls)
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((Path, "unlink"), (Path, "rename"), (shutil, "rmtree")):
+            patch.setattr(owner, name, dying(getattr(owner, name)))
+        with pytest.raises(Killed):
+            folder.run_stage("search", "new", work)
+    done = folder.run_stage("search", "new", work)
+    assert done.inputs == "new" and set(done.outputs) == {"new.json"}
+    assert len(calls) == 1
+    assert folder.done("search") == done
+    folder.run_stage("search", "newer", write_one)
+    assert not list(folder.path.glob("*.old")) and not list(folder.path.glob("*.partial"))
 
 
 @pytest.mark.parametrize("damage", ["change", "remove", "note"])
