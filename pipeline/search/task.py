@@ -124,7 +124,7 @@ def make_task(
         groups=subject.groups,
         keep_choices=choices,
         scores=subject.scores,
-        judge=_make_judge(subject),
+        judge=make_judge(subject),
         fit=functools.partial(fit_to_target, source, subject) if fits else dict,
         evaluate=recovery.evaluate,
         latency=source,
@@ -134,7 +134,7 @@ def make_task(
     )
 
 
-def _make_judge(subject: Subject) -> PrefixJudge:
+def make_judge(subject: Subject) -> PrefixJudge:
     validation = subject.data.validation
     few = take(validation, min(subject.config.search.judge_images, len(validation)), subject.config.seed)
     images, labels = next(iter(few.batches(len(few))))
