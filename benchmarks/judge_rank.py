@@ -1,4 +1,4 @@
-"""Whether the quick judge (one pass in batch statistics) ranks plans as recalibration and evaluation do, and its cost."""
+"""Whether the quick judge (one pass in batch statistics) ranks plans as recalibration does, and what each costs."""
 
 from __future__ import annotations
 
