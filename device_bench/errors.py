@@ -4,8 +4,7 @@
     |-- UsageError                   a device spec, model file or benchmark setting that cannot work   (exit 2)
     |-- DeviceUnavailableError       the device is not there, or lacks what the measurement needs      (exit 3)
     |   `-- TransientDeviceError     ... but may be there a moment later: retried
-    |-- RunnerError                  the program on the device died, hung or printed garbage           (exit 3)
-    `-- MeasurementRejectedError     something was measured, and it must not be believed               (exit 4)
+    `-- RunnerError                  the program on the device died, hung or printed garbage           (exit 3)
 
 Only `TransientDeviceError` is ever retried. Each class carries the exit code that the command line ends with.
 """
@@ -33,7 +32,3 @@ class TransientDeviceError(DeviceUnavailableError):
 
 class RunnerError(DeviceBenchError):
     exit_code = 3
-
-
-class MeasurementRejectedError(DeviceBenchError):
-    exit_code = 4
