@@ -158,9 +158,9 @@ class _Export:
 
         artifact = self.examiner.examine(path, self.variant, "tflite", precision, "litert", run)
         if artifact.evaluation is None:  # it does not run, or gives no numbers: nobody will time it
-            return artifact
+            return _with_missing(artifact, "measurement", f"not timed: {artifact.missing['evaluation']}")
         fault = call(f"loading {path.name}", "tflite:delegation", path=str(path.absolute()))
-        return artifact.model_copy(update={"missing": {"delegation": fault}}) if fault else artifact
+        return _with_missing(artifact, "delegation", fault) if fault else artifact
 
     def _reduced(self, precision: str, fp32: bytes) -> bytes:
         arguments: dict[str, Any] = {"model": fp32}
@@ -199,3 +199,7 @@ class _Export:
 
         method: ParityMethod = "coreml" if sys.platform == "darwin" else "torch-mil"
         return self.examiner.examine(path, self.variant, "coreml", precision, method, run)
+
+
+def _with_missing(artifact: Artifact, name: str, reason: str) -> Artifact:
+    return artifact.model_copy(update={"missing": {**artifact.missing, name: reason}})

@@ -19,18 +19,35 @@ def inputs(config: Config) -> Any:
 
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
     listed = json.loads((folder.stage("export") / "artifacts.json").read_text())
-    artifacts = [artifact for artifact in map(Artifact.model_validate, listed) if artifact.format == "tflite"]
+    ran = [one for one in map(Artifact.model_validate, listed) if one.format == "tflite" and one.evaluation is not None]
+    for number, device in enumerate(config.device_specs()):
+        _time(config, folder, work, progress, ran, device)
+        comparison = work / ("comparison.json" if number == 0 else f"comparison-{number}.json")
+        _compare(config, folder, comparison, progress, ran, device)
+
+
+def _time(
+    config: Config, folder: RunFolder, work: Path, progress: Progress, artifacts: list[Artifact], device: str
+) -> None:
     log = work / "measurements.jsonl"
     measured = {(line.artifact, line.device_spec) for line in read_json_lines(BenchLine, log)}
-    spec = config.bench.spec()
-    for number, device in enumerate(config.device_specs()):
-        for done, artifact in enumerate(artifacts):
-            progress.update(f"timing {artifact.path} on {device}", done, len(artifacts))
-            if (artifact.path, device) not in measured:
-                measurement = device_bench.benchmark(folder.path / artifact.path, device=device, spec=spec)
-                line = BenchLine(artifact=artifact.path, device_spec=device, measurement=measurement)
-                append_json_line(log, line)
-        progress.update(f"comparing on {device}")
-        paths = [artifact.path for artifact in artifacts if artifact.precision == "fp32"]
-        comparison = device_bench.compare([folder.path / path for path in paths], device=device, spec=spec, names=paths)
-        write_json(work / ("comparison.json" if number == 0 else f"comparison-{number}.json"), comparison)
+    for done, artifact in enumerate(artifacts):
+        progress.update(f"timing {artifact.path} on {device}", done, len(artifacts))
+        if (artifact.path, device) not in measured:
+            path = folder.path / artifact.path
+            measurement = device_bench.benchmark(path, device=device, spec=config.bench.spec())
+            append_json_line(log, BenchLine(artifact=artifact.path, device_spec=device, measurement=measurement))
+
+
+def _compare(
+    config: Config, folder: RunFolder, target: Path, progress: Progress, artifacts: list[Artifact], device: str
+) -> None:
+    """Write the comparison of what computes the right thing, if dense does and another one does."""
+    right = [one for one in artifacts if one.precision == "fp32" and one.parity.passed is not False]
+    if len(right) < 2 or right[0].variant != "dense":
+        progress.update(f"nothing to compare on {device}: it takes dense and one more fp32 file that passed parity")
+        return
+    progress.update(f"comparing on {device}")
+    names = [artifact.path for artifact in right]
+    paths = [folder.path / name for name in names]
+    write_json(target, device_bench.compare(paths, device=device, spec=config.bench.spec(), names=names))

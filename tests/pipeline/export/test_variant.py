@@ -167,3 +167,30 @@ def test_an_unknown_operation_is_not_checked_and_never_passed(
     assert coreml.evaluation is None
     assert "cumsum" in coreml.missing["evaluation"]
     assert read_sidecar(tmp_path / "x-fp16.mlpackage") is not None
+
+
+class LeavesHalfPrecision(nn.Module):
+    """Fine in fp32; in fp16 the first layer's weights are infinite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 10)
+        with torch.no_grad():
+            self.first.weight.fill_(-1e6)  # the images are darker than their mean
+            self.last.weight.mul_(1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.first(x.mean((2, 3)))))
+
+
+def test_a_file_that_gives_no_numbers_says_why_it_is_not_timed(
+    digits: DataSet, workers: ExportWorkers, tmp_path: Path
+) -> None:
+    settings = ExportSection(tflite=("fp32", "fp16"), coreml=())
+    fp32, fp16 = export_variant(
+        LeavesHalfPrecision(), variant="x", data=digits, settings=settings, folder=tmp_path, workers=workers
+    )
+    assert fp32.evaluation is not None and "measurement" not in fp32.missing
+    assert fp16.evaluation is None
+    assert fp16.missing["measurement"].startswith("not timed: ")
+    assert fp16.missing["evaluation"] in fp16.missing["measurement"]
