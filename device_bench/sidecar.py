@@ -6,12 +6,13 @@ The exporter writes it; a device reads it without knowing where the file came fr
 from __future__ import annotations
 
 import base64
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from device_bench.errors import UsageError
 from device_bench.records import Record
@@ -23,6 +24,19 @@ class TensorData(Record):
     shape: tuple[int, ...]
     dtype: Literal["float32", "int8", "uint8", "int32"]
     data: str
+
+    @model_validator(mode="after")
+    def _data_fills_the_shape(self) -> Self:
+        if any(side < 0 for side in self.shape):
+            raise ValueError(f"shape {self.shape}: no side may be negative")
+        try:
+            held = len(base64.b64decode(self.data, validate=True))
+        except ValueError as error:
+            raise ValueError(f"data is not base64: {error}") from error
+        needed = math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        if held != needed:
+            raise ValueError(f"shape {self.shape} of {self.dtype} needs {needed} bytes, data holds {held}")
+        return self
 
     @classmethod
     def from_array(cls, array: NDArray[Any]) -> TensorData:
@@ -78,5 +92,12 @@ def read_sidecar(model_path: Path) -> Sidecar | None:
         return Sidecar.model_validate_json(path.read_text())
     except (ValidationError, OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path}: not a sidecar ({type(error).__name__}); export the model again or remove the file"
+            f"{path}: not a sidecar ({_fault(error)}); export the model again or remove the file"
         ) from error
+
+
+def _fault(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return type(error).__name__
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'file'}: {first['msg']}"
