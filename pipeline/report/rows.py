@@ -51,6 +51,8 @@ class Row:
             found.append(
                 f"failed parity: {self.artifact.parity.reason or 'outputs differ from the network it was made from'}"
             )
+        if fault := self.artifact.missing.get("delegation"):
+            found.append(f"delegation {fault}" if fault.startswith("not checked") else fault)
         if self.measurement and not self.measurement.valid:
             found.append(f"measurement rejected: {', '.join(self.measurement.rejections)}")
         if self.measurement and self._is_another_file(self.artifact, self.measurement):

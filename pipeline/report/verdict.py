@@ -204,7 +204,7 @@ def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
         for row in rows
         if row.artifact
         for name, reason in row.artifact.missing.items()
-        if name not in ("evaluation", "measurement")
+        if name not in ("evaluation", "measurement", "delegation")
     ]
     if results.missing_stages:
         found.append(

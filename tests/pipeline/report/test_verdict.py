@@ -78,6 +78,35 @@ def test_failed_and_rejected_artifacts_are_named_and_never_ranked(results: Resul
     assert "uniform tflite fp16: measurement rejected: unstable: 12% between processes" in warnings
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("partially delegated: 2 partitions, 1 of 9 operations outside", "partially delegated: 2 partitions"),
+        ("not checked: XNNPACK's log is empty", "delegation not checked: XNNPACK's log is empty"),
+    ],
+)
+def test_what_is_not_known_to_run_in_one_piece_is_never_ranked(tmp_path: Path, fault: str, said: str) -> None:
+    run = SampleRun(tmp_path).write()
+    results = edited(run, "export/artifacts.json", lambda artifacts: artifacts[8].update(missing={"delegation": fault}))
+    rows = build_rows(results)
+    changed = row(rows, "pruned", "fp32")
+    assert (changed.status, changed.ranked, changed.speedup) == ("rejected", False, None)
+    verdict = build_verdict(results, rows)
+    assert sum(said in warning for warning in verdict.warnings) == 1
+    assert "pruned-fp32" not in verdict.recommendation
+
+
+def test_parity_that_was_not_checked_does_not_read_as_passed(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).write()
+    unchecked = {"passed": None, "n": 0, "reason": "not checked: operation cumsum"}
+    results = edited(run, "export/artifacts.json", lambda artifacts: artifacts[8]["parity"].update(unchecked))
+    rows = build_rows(results)
+    assert row(rows, "pruned", "fp32").status == "unchecked"
+    verdict = build_verdict(results, rows)
+    assert "pruned-fp32" not in verdict.recommendation
+    assert any("parity not checked (not checked: operation cumsum)" in warning for warning in verdict.warnings)
+
+
 def test_nothing_is_compared_with_a_dense_network_that_failed(rows: tuple[Row, ...]) -> None:
     other = row(rows, "pruned", "int8")
     assert other.ranked and other.speedup is None
