@@ -48,7 +48,8 @@ def test_headline_says_how_fast_how_accurate_and_how_sure(results: Results, rows
     assert "4.53\u00d7 faster than dense (95% interval 4.40\u20134.67)" in verdict.headline
     assert "loses 0.5 points of top-1 (95% interval \u22120.8 to 1.8) on 397 test images" in verdict.headline
     assert verdict.met == "met"
-    assert "export/pruned-int8.tflite" in verdict.recommendation
+    assert "passed every check (parity, delegation, measurement, latency and 1.0 points" in verdict.recommendation
+    assert ": export/pruned-fp32.tflite, 0." in verdict.recommendation
 
 
 def test_accuracy_is_compared_image_by_image_in_every_place(results: Results, rows: tuple[Row, ...]) -> None:
@@ -137,11 +138,34 @@ def test_a_measurement_of_another_file_is_not_believed(tmp_path: Path) -> None:
     ],
 )
 def test_each_kind_of_target_is_held_against_what_was_measured(results: Results, target: dict, met: str) -> None:
-    search = results.config.search.model_dump() | {"target": target}
-    config = type(results.config).model_validate(results.config.model_dump() | {"search": search})
-    changed = Results(**{**vars(results), "config": config})
+    changed = with_target(results, target)
     check = build_verdict(changed, build_rows(changed)).checks[0]
     assert check.met == met
+
+
+def with_target(results: Results, target: dict) -> Results:
+    search = results.config.search.model_dump() | {"target": target}
+    config = type(results.config).model_validate(results.config.model_dump() | {"search": search})
+    return Results(**{**vars(results), "config": config})
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "named"),
+    [
+        # int8 is the fastest file, but its share of dense is not known: dense int8 failed parity.
+        ({"latency": 0.25}, "Fastest artifact on Intel", "pruned-fp32"),
+        ({"latency_ms": 0.2}, "Fastest artifact on Intel", "pruned-int8"),
+        ({"latency_ms": 0.01}, "Nearest: export/pruned-int8.tflite", "latency asked at most 0.01 ms, measured 0.0"),
+        ({"latency_ms": 0.2, "accuracy_drop": 0.0}, "Nearest: export/pruned-fp32.tflite", "No artifact on Intel"),
+        ({"latency_ms": 9.0, "accuracy_drop": 0.0}, "Nearest: export/pruned-fp32.tflite", "No artifact on Intel"),
+    ],
+)
+def test_only_what_meets_every_target_is_recommended(results: Results, target: dict, said: str, named: str) -> None:
+    changed = with_target(results, target)
+    recommendation = build_verdict(changed, build_rows(changed)).recommendation
+    assert said in recommendation and named in recommendation
+    assert "dense-" not in recommendation
+    assert ("Fastest" in recommendation) != ("No artifact" in recommendation)
 
 
 def test_an_inconclusive_comparison_is_not_sold_as_faster(results: Results) -> None:
@@ -180,7 +204,7 @@ def test_several_devices_are_held_to_the_target_each(results: Results) -> None:
         "Accuracy",
     ]
     assert "on Intel Xeon 2.80 GHz, 2 cores (host), which gains least" in verdict.headline
-    assert "median on Pixel (device)" in verdict.recommendation
+    assert "Fastest artifact on Pixel (device) that passed every check" in verdict.recommendation
 
 
 def on_two_devices(result: ArtifactResult) -> ArtifactResult:
