@@ -86,8 +86,8 @@ class GroupCount(Stored):
     kept_count: int
 
 
-class Top1Lost(Stored):
-    """Top-1 of dense less that of a variant, compared image by image."""
+class Top1Difference(Stored):
+    """Top-1 of one network less that of another, compared image by image."""
 
     difference: float
     ci95: tuple[float, float] | None
@@ -103,7 +103,10 @@ class VariantRecord(Stored):
     macs: int | None = None
     plan: str | None = None
     evaluation: Evaluation | None = None
-    top1_lost: Top1Lost | None = None
+    top1_lost: Top1Difference | None = None
+    """Dense less this one."""
+    top1_over: dict[str, Top1Difference] = {}
+    """Of pruned: it less each control."""
     groups: dict[str, GroupCount] = {}
 
 

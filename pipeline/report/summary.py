@@ -92,6 +92,7 @@ def summary_md(results: Results, rows: tuple[Row, ...], verdict: Verdict) -> str
     blocks = [
         [f"# {escape_md(f'{config.name}: {config.model.name} on {config.data.name}')}"],
         _wrapped(verdict.headline),
+        _wrapped(verdict.search_worth),
         [line for text in said for line in _wrapped(text, "- ")],
         *[_measured_table(rows, keys, notes) for keys in MD_TABLES],
         _measured_table(tuple(_first_of_each(rows)), ("variant", "params", "macs"), notes),

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.report.results import Results, Top1Lost
+from pipeline.report.results import Results, Top1Difference
 from pipeline.report.rows import Row, Speedup
 from pipeline.report.text import interval, number, percent, points, times
 
 Met = Literal["met", "not met", "unknown"]
 PRIMARY = ("tflite", "fp32")
 UNKNOWN = "not known yet"
+SAME_LATENCY = 0.05
+"""Latencies that differ by no more than this share are called the same; the ratio is told in any case."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Check:
 @dataclass(frozen=True)
 class Verdict:
     headline: str
+    search_worth: str
+    """What the search gained over the controls; empty where the run stored no such comparison."""
     checks: tuple[Check, ...]
     recommendation: str
     warnings: tuple[str, ...]
@@ -41,6 +45,7 @@ class Verdict:
 def build_verdict(results: Results, rows: tuple[Row, ...]) -> Verdict:
     return Verdict(
         headline=f"{_nearest_words(results)}{_speed_words(rows)} {_accuracy_words(results)}",
+        search_worth=_search_worth(results, rows),
         checks=(*_latency_checks(results, rows), _accuracy_check(results)),
         recommendation=_recommendation(results, rows),
         warnings=tuple(_warnings(results, rows)),
@@ -92,7 +97,7 @@ def _faster(speedup: Speedup) -> str:
     return f"{times(speedup.factor)} faster than dense ({bounds})"
 
 
-def top1_lost(results: Results) -> Top1Lost | None:
+def top1_lost(results: Results) -> Top1Difference | None:
     """What pruned lost against dense on the same images; without an interval where the run stored none."""
     dense, pruned = results.variant("dense"), results.variant("pruned")
     if not (dense and pruned and dense.record.evaluation and pruned.record.evaluation):
@@ -100,7 +105,7 @@ def top1_lost(results: Results) -> Top1Lost | None:
     if pruned.record.top1_lost:
         return pruned.record.top1_lost
     difference = dense.record.evaluation.top1 - pruned.record.evaluation.top1
-    return Top1Lost(difference=difference, ci95=None, n=pruned.record.evaluation.n_images)
+    return Top1Difference(difference=difference, ci95=None, n=pruned.record.evaluation.n_images)
 
 
 def points_interval(bounds: tuple[float, float] | None) -> str:
@@ -123,6 +128,48 @@ def _accuracy_words(results: Results) -> str:
 
 def negated(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
     return (-bounds[1], -bounds[0]) if bounds else None
+
+
+def _search_worth(results: Results, rows: tuple[Row, ...]) -> str:
+    pruned = results.variant("pruned")
+    over = pruned.record.top1_over if pruned else {}
+    said = "; ".join(_over_words(name, one, _latency_over(rows, name)) for name, one in over.items())
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def _over_words(control: str, over: Top1Difference, latency: float | None) -> str:
+    if latency is None:
+        at = "at a latency that is not known to be the same"
+    elif abs(latency - 1) <= SAME_LATENCY:
+        at = f"at the same measured latency (ratio {number(latency)})"
+    else:
+        at = f"at {number(latency)} of the measured latency"
+    if over.ci95 and over.ci95[0] <= 0 <= over.ci95[1]:
+        signed = f"{'+' if over.difference > 0 else ''}{points(over.difference)}"
+        return (
+            f"{at} pruned is not measurably more or less accurate than {control} pruning: {signed} points "
+            f"({points_interval(over.ci95)})"
+        )
+    if over.difference < 0:
+        lost = f"{points(-over.difference)} points ({points_interval(negated(over.ci95))})"
+        return f"{at} pruned is {lost} less accurate than {control} pruning"
+    gained = f"{points(over.difference)} points ({points_interval(over.ci95)})"
+    return f"{at} pruned is {gained} more accurate than {control} pruning"
+
+
+def _latency_over(rows: tuple[Row, ...], control: str) -> float | None:
+    """Latency of pruned over that of the control on the headline's device, each from its speed-up over dense."""
+    row = headline_row(rows)
+    if row is None or row.speedup is None or row.measurement is None:
+        return None
+    device = row.measurement.device.id
+    twins = (
+        other.speedup.factor
+        for other in primary_rows(rows, control)
+        if other.speedup and other.measurement and other.measurement.device.id == device
+    )
+    factor = next(twins, None)
+    return None if factor is None else factor / row.speedup.factor
 
 
 def _latency_checks(results: Results, rows: tuple[Row, ...]) -> list[Check]:

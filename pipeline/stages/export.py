@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,16 @@ def inputs(config: Config) -> Any:
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
     subject = Subject(config, folder.stage("baseline") / "model.safetensors")
     artifacts, variants = [], []
-    dense_answers = subject.answers(subject.network, subject.data.test)
+    answers = {"dense": subject.answers(subject.network, subject.data.test)}
     with ExportWorkers() as workers:
         for name in ("dense", *config.controls, "pruned"):
             source = folder.stage("finetune") / (name if name in config.controls else "")
             plan = None if name == "dense" else read_json(PruningPlan, source / "plan.json")
-            network, top1_lost = subject.network, None
+            network = subject.network
             if plan is not None:
                 network = subject.slim(plan)
                 load_weights(network, source / "model.safetensors")
-                top1_lost = _top1_lost(dense_answers, subject.answers(network, subject.data.test))
+                answers[name] = subject.answers(network, subject.data.test)
             artifacts += export_variant(
                 network,
                 variant=name,
@@ -48,7 +49,7 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
             )
             measured = folder.stage("baseline") if plan is None else source
             variant = _variant(name, subject, plan, read_json(Evaluation, measured / "evaluation.json"))
-            variants.append(variant | {"top1_lost": top1_lost})
+            variants.append(variant | _compared(name, answers, config.controls))
     write_json(work / "artifacts.json", artifacts)
     write_json(work / "variants.json", variants)
 
@@ -57,10 +58,17 @@ def _tell(progress: Progress, variant: str, text: str) -> None:
     progress.update(f"{variant}: {text}")
 
 
-def _top1_lost(dense: NDArray[np.float64], variant: NDArray[np.float64]) -> dict[str, Any]:
-    """Dense less variant on the test split, compared image by image."""
-    difference, ci95 = paired_difference(dense, variant)
-    return {"difference": difference, "ci95": ci95, "n": len(dense)}
+def _compared(name: str, answers: dict[str, NDArray[np.float64]], controls: Iterable[str]) -> dict[str, Any]:
+    """What the variant lost against dense and, of pruned, what it has over each control."""
+    lost = None if name == "dense" else _difference(answers["dense"], answers[name])
+    over = {control: _difference(answers[name], answers[control]) for control in controls} if name == "pruned" else {}
+    return {"top1_lost": lost, "top1_over": over}
+
+
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, Any]:
+    """Top-1 of a less that of b on the test split, compared image by image."""
+    difference, ci95 = paired_difference(a, b)
+    return {"difference": difference, "ci95": ci95, "n": len(a)}
 
 
 def _variant(name: str, subject: Subject, plan: PruningPlan | None, evaluation: Evaluation) -> dict[str, Any]:

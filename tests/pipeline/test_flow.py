@@ -103,6 +103,7 @@ def test_every_reported_accuracy_comes_from_the_test_split(finished: Path) -> No
 def test_the_accuracy_lost_is_stored_with_its_paired_interval(finished: Path) -> None:
     stored = {variant["name"]: variant for variant in json.loads((finished / "export/variants.json").read_text())}
     assert stored["dense"]["top1_lost"] is None
+    assert stored["dense"]["top1_over"] == stored["uniform"]["top1_over"] == {}
     subject = Subject(validate_config(tiny_config()), finished / "baseline" / "model.safetensors")
     images, labels = next(subject.data.test.batches(397))
     dense = (subject.network(images).argmax(dim=1) == labels).double().numpy()
@@ -112,6 +113,12 @@ def test_the_accuracy_lost_is_stored_with_its_paired_interval(finished: Path) ->
         difference, (low, high) = paired_difference(dense, (slim(images).argmax(dim=1) == labels).double().numpy())
         assert difference == pytest.approx(dense.mean() - stored[name]["evaluation"]["top1"])
         assert stored[name]["top1_lost"] == {"difference": difference, "ci95": [low, high], "n": 397}
+    over = stored["pruned"]["top1_over"]
+    assert list(over) == ["uniform", "random"]
+    for control, value in over.items():
+        gained = stored["pruned"]["evaluation"]["top1"] - stored[control]["evaluation"]["top1"]
+        assert value["difference"] == pytest.approx(gained) and value["n"] == 397
+        assert value["ci95"][0] <= value["difference"] <= value["ci95"][1]
 
 
 @pytest.mark.slow

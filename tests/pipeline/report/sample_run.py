@@ -231,10 +231,12 @@ def answers(name: str) -> NDArray[np.float64]:
 
 
 def top1_lost(name: str) -> dict[str, Any] | None:
-    if name == "dense":
-        return None
-    difference, ci95 = paired_difference(answers("dense"), answers(name))
-    return {"difference": difference, "ci95": ci95, "n": 397}
+    return None if name == "dense" else difference("dense", name)
+
+
+def difference(a: str, b: str) -> dict[str, Any]:
+    value, ci95 = paired_difference(answers(a), answers(b))
+    return {"difference": value, "ci95": ci95, "n": 397}
 
 
 def plan(variant: str) -> PruningPlan:
@@ -258,6 +260,7 @@ def variant(name: str) -> dict[str, Any]:
         "plan": None if name == "dense" else "finetune/plan.json" if name == "pruned" else f"finetune/{name}/plan.json",
         "evaluation": evaluation(TOP1[name]).model_dump(),
         "top1_lost": top1_lost(name),
+        "top1_over": {"uniform": difference("pruned", "uniform")} if name == "pruned" else {},
         "groups": {
             group: {"channels": channels, "kept_count": len(counts[group].kept) if counts else channels}
             for group, channels in GROUPS.items()

@@ -241,3 +241,47 @@ def test_a_missed_target_is_the_first_thing_said(tmp_path: Path) -> None:
 )
 def test_only_a_model_is_called_one(method: str, modelled: bool) -> None:
     assert is_modelled(method) == modelled
+
+
+@pytest.mark.parametrize(
+    ("difference", "ci95", "ratio", "said"),
+    [
+        (
+            0.021,
+            [0.011, 0.031],
+            1.01,
+            "At the same measured latency (ratio 1.01) pruned is 2.1 points (95% interval 1.1 to 3.1) more accurate "
+            "than uniform pruning.",
+        ),
+        (-0.021, [-0.031, -0.011], 1.0, "pruned is 2.1 points (95% interval 1.1 to 3.1) less accurate than uniform"),
+        (0.002, [-0.01, 0.014], 0.8, "At 0.800 of the measured latency pruned is not measurably more or less accurate"),
+        (0.0, [-0.01, 0.01], 1.0, "than uniform pruning: 0.0 points (95% interval \u22121.0 to 1.0)."),
+    ],
+)
+def test_what_the_search_was_worth_is_said_in_one_sentence(
+    tmp_path: Path, difference: float, ci95: list[float], ratio: float, said: str
+) -> None:
+    run = SampleRun(tmp_path).write()
+    over = {"uniform": {"difference": difference, "ci95": ci95, "n": 397}}
+    edited(run, "export/variants.json", lambda variants: variants[2].update(top1_over=over))
+
+    def same(result: dict) -> None:
+        by_name = {one["candidate"]: one for one in result["comparisons"]}
+        uniform = by_name["export/uniform-fp32.tflite"]["ratio"]
+        by_name["export/pruned-fp32.tflite"].update(ratio=uniform * ratio)
+
+    results = edited(run, "bench/comparison.json", same)
+    worth = build_verdict(results, build_rows(results)).search_worth
+    assert said in worth and worth.count(".\n") == 0
+
+
+def test_a_latency_that_was_not_measured_is_not_called_the_same(tmp_path: Path) -> None:
+    results = read_results(SampleRun(tmp_path).write(until="export"))
+    worth = build_verdict(results, build_rows(results)).search_worth
+    assert worth.startswith("At a latency that is not known to be the same pruned is ")
+
+
+def test_a_run_that_stored_no_such_comparison_says_nothing_of_it(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).write()
+    results = edited(run, "export/variants.json", lambda variants: [one.pop("top1_over") for one in variants])
+    assert build_verdict(results, build_rows(results)).search_worth == ""
