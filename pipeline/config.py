@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from device_bench.records import BenchSpec, DeviceKind
 from pipeline.errors import ConfigError
@@ -16,8 +16,18 @@ Positive = Annotated[float, Field(gt=0.0)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
+def _distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is given {values.count(value)} times; keep one")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class ModelSection(Section):
@@ -171,8 +181,8 @@ class FinetuneSection(Section):
 
 
 class ExportSection(Section):
-    tflite: tuple[Literal["fp32", "fp16", "int8", "dynamic"], ...] = ("fp32", "fp16", "int8")
-    coreml: tuple[Literal["fp16", "int8", "palette6"], ...] = ("fp16",)
+    tflite: Annotated[tuple[Literal["fp32", "fp16", "int8", "dynamic"], ...], Distinct] = ("fp32", "fp16", "int8")
+    coreml: Annotated[tuple[Literal["fp16", "int8", "palette6"], ...], Distinct] = ("fp16",)
 
     @model_validator(mode="after")
     def _fp32_is_there(self) -> Self:
@@ -185,7 +195,7 @@ class Config(Section):
     """One run. See docs/configuration.md for every key in prose."""
 
     name: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     torch_threads: PositiveInt | None = None
     """Threads of torch's own work; null is one for each core. One is fastest for small networks on small images."""
     model: ModelSection = ModelSection()
@@ -194,18 +204,18 @@ class Config(Section):
     pruning: PruningSection = PruningSection()
     search: SearchSection = SearchSection()
     device: str = "host"
-    devices: tuple[str, ...] = ()
+    devices: Annotated[tuple[str, ...], Distinct] = ()
     """Several devices: the reward takes the worst shortfall over them."""
     bench: BenchSection = BenchSection()
     finetune: FinetuneSection = FinetuneSection()
     export: ExportSection = ExportSection()
-    controls: tuple[Literal["uniform", "random"], ...] = ("uniform",)
+    controls: Annotated[tuple[Literal["uniform", "random"], ...], Distinct] = ("uniform",)
 
     @field_validator("name")
     @classmethod
     def _name_is_a_folder_name(cls, name: str) -> str:
-        if not name or name in {".", ".."} or any(c in name for c in "/\\\0\n"):
-            raise ValueError("must be a plain folder name: no slash, no line break, not empty")
+        if not name or name in {".", ".."} or any(c in "/\\" or not c.isprintable() for c in name):
+            raise ValueError("must be a plain folder name: no slash, no line break or control character, not empty")
         return name
 
     def device_specs(self) -> tuple[str, ...]:
@@ -235,10 +245,19 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
 
 def validate_config(values: dict[str, Any], source: str = "configuration") -> Config:
     """Validate a plain mapping; every broken rule is listed, each with its key."""
+    return validate_section(Config, values, source)
+
+
+def validate_section[S: Section](section: type[S], values: dict[str, Any], source: str) -> S:
+    """Validate a plain mapping as one section, such as an agent's own options.
+
+    Raises:
+        ConfigError: every broken rule, each with its key; `source` stands before them.
+    """
     try:
-        return Config.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from error
+        raise ConfigError(f"{source}: {_explain(error, section)}") from error
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -258,12 +277,14 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, section: type[Section]) -> str:
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key; known here: {', '.join(_known_keys(problem['loc'][:-1]))}")
+            lines.append(
+                f"{key}: unknown key; known here: {', '.join(_known_keys(section, problem['loc'][:-1])) or 'none'}"
+            )
         else:
             given = problem["input"]
             shown = "" if isinstance(given, dict) else f" (got {given!r})"
@@ -271,8 +292,7 @@ def _explain(error: ValidationError) -> str:
     return "\n  ".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Config
+def _known_keys(section: Any, location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
         section = field.annotation if field else None

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before any work: names that do not exist, devices that are not there."""
+"""What can be known to be wrong before any work: names and options that do not exist, devices that cannot serve."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import device_bench
 import models
 from pipeline import data
 from pipeline.config import Config
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RewardRejectedError
 from pipeline.search import agents
 
 
 def check_names(config: Config) -> None:
-    """Compare the configuration's names with the registries.
+    """Compare the configuration's names with the registries, and the agent's options with those that it has.
 
     Raises:
-        ConfigError: a name that is neither known nor of the form `module:callable`; the text lists the known ones.
+        ConfigError: a name that is neither known nor of the form `module:callable`, or a wrong option of the agent.
     """
     for key, name, known in (
         ("model.name", config.model.name, models.names()),
@@ -25,14 +25,29 @@ def check_names(config: Config) -> None:
         if name not in known and not own:
             form = "" if key == "search.agent" else ", or your own as module:callable or path/to/file.py:callable"
             raise ConfigError(f"{key}: unknown name {name!r}; known: {', '.join(known)}{form}")
+    agents.check_options(config.search)
 
 
 def check_devices(config: Config) -> None:
-    """Open every device once.
+    """Open every device once, and ask whether it may pay rewards and has what the measurements want.
 
     Raises:
         DeviceBenchError: a device spec that cannot be read, or a device that is not there.
+        ConfigError: a device lacks the accelerator that it shall be measured on.
+        RewardRejectedError: a device is of a kind that must not pay rewards.
     """
+    wanted = {
+        "search.bench.accelerator": config.search.bench.accelerator,
+        "bench.accelerator": config.bench.accelerator,
+    }
     for spec in config.device_specs():
-        with device_bench.open_device(spec):
-            pass
+        with device_bench.open_device(spec) as device:
+            kind, accelerators = device.info().kind, device.accelerators
+        for key, accelerator in wanted.items():
+            if accelerator not in accelerators:
+                raise ConfigError(f"{key}: {spec} has no {accelerator!r}; choose from {', '.join(accelerators)}")
+        if kind not in config.search.reward_from:
+            raise RewardRejectedError(
+                f"{spec} is of kind {kind!r}, and search.reward_from allows {', '.join(config.search.reward_from)}: "
+                f"latency there is not a phone's; add {kind!r} to learn from it"
+            )

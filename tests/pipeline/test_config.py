@@ -72,6 +72,15 @@ def test_an_unknown_key_is_named_with_the_known_ones(path: tuple[str, ...], key:
         ("name", "..", "folder name"),
         ("name", "a/b", "folder name"),
         ("name", "a\nb", "folder name"),
+        ("name", "a\x1b[31mb", "control character"),
+        ("seed", 2**32, "less than 4294967296"),
+        ("baseline.learning_rate", float("inf"), "finite number"),
+        ("search.action_span", float("inf"), "finite number"),
+        ("search.target.fps", float("nan"), "finite number"),
+        ("controls", ["uniform", "uniform"], "'uniform' is given 2 times; keep one"),
+        ("devices", ["host", "fake://x", "host"], "'host' is given 2 times"),
+        ("export.tflite", ["fp32", "fp32"], "'fp32' is given 2 times"),
+        ("export.coreml", ["fp16", "fp16"], "'fp16' is given 2 times"),
         ("seed", -1, "greater than or equal to 0"),
         ("seed", "many", "valid integer"),
         ("model", "mobilenet_v2", "dictionary"),
@@ -171,7 +180,7 @@ def test_overrides_win_over_the_file_in_their_order(tmp_path: Path) -> None:
     assert config.model.weights is None
 
 
-@given(episodes=st.integers(1, 10**6), seed=st.integers(0, 2**32), lr=st.floats(1e-6, 10.0))
+@given(episodes=st.integers(1, 10**6), seed=st.integers(0, 2**32 - 1), lr=st.floats(1e-6, 10.0))
 def test_an_override_is_the_same_as_the_key(
     tmp_path_factory: pytest.TempPathFactory, episodes: int, seed: int, lr: float
 ) -> None:

@@ -1,7 +1,8 @@
 """Agents, one file each; the file name is the registry name.
 
-Each has `search(env, settings, seed, folder)`: it plays episodes in the environment, which logs them, and leaves what
-it learned in `folder`. What wins is chosen from the log, the same way for every agent.
+Each has `Options`, what it takes from `search.options`, and `search(env, settings, seed, folder)`: it plays episodes in
+the environment, which logs them, and leaves what it learned in `folder`. What wins is chosen from the log, the same way
+for every agent.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pipeline.config import SearchSection, Section, validate_section
 
 
 def names() -> tuple[str, ...]:
@@ -22,3 +25,14 @@ def find(name: str) -> Callable[..., None]:
     module: Any = importlib.import_module(f"{__name__}.{name}")
     search: Callable[..., None] = module.search
     return search
+
+
+def check_options(settings: SearchSection) -> Section:
+    """The validated options of the agent that the settings name.
+
+    Raises:
+        ConfigError: an option that the agent does not have, or a value that it cannot take.
+    """
+    module: Any = importlib.import_module(f"{__name__}.{settings.agent}")
+    options: Section = validate_section(module.Options, settings.options, f"search.options of {settings.agent}")
+    return options

@@ -9,39 +9,43 @@ after the first episode, since Baselines' 1,000 steps would be most of the searc
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
 from stable_baselines3 import DQN
 
-from pipeline.config import SearchSection
-from pipeline.errors import ConfigError
+from pipeline.config import Positive, PositiveInt, SearchSection, Section, validate_section
 from pipeline.search.env import PruneEnv
 
-HYPERPARAMETERS: dict[str, Any] = {
-    "buffer_size": 400,
-    "exploration_fraction": 0.7,
-    "exploration_final_eps": 0.02,
-    "gamma": 0.982,
-    "target_update_interval": 15,
-    "learning_rate": 5e-4,
-    "batch_size": 32,
-    "train_freq": 1,
-}
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Options(Section):
+    buffer_size: PositiveInt = 400
+    exploration_fraction: Share = 0.7
+    exploration_final_eps: Share = 0.02
+    gamma: Share = 0.982
+    target_update_interval: PositiveInt = 15
+    learning_rate: Positive = 5e-4
+    batch_size: PositiveInt = 32
+    train_freq: PositiveInt = 1
+    learning_starts: Annotated[int, Field(ge=0)] | None = None
+    """Steps before the first update; null is one episode."""
+    net_arch: tuple[PositiveInt, ...] = (64, 64)
+    """Width of each hidden layer."""
 
 
 def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
     """Train for `settings.episodes` episodes, then play the greedy policy once.
 
     Raises:
-        ConfigError: an option that the agent does not have.
+        ConfigError: an option that the agent does not have, or a value that it cannot take.
     """
-    unknown = sorted(set(settings.options) - {*HYPERPARAMETERS, "learning_starts", "net_arch"})
-    if unknown:
-        known = ", ".join([*HYPERPARAMETERS, "learning_starts", "net_arch"])
-        raise ConfigError(f"search.options: dqn has no option {unknown[0]!r}; it has {known}")
-    options = {"learning_starts": len(env.task.groups), **HYPERPARAMETERS, **settings.options}
-    net_arch = options.pop("net_arch", [64, 64])
-    agent = DQN("MlpPolicy", env, policy_kwargs={"net_arch": net_arch}, seed=seed, device="cpu", **options)
+    options = validate_section(Options, settings.options, "search.options of dqn").model_dump()
+    if options["learning_starts"] is None:
+        options["learning_starts"] = len(env.task.groups)
+    layers = {"net_arch": list(options.pop("net_arch"))}
+    agent = DQN("MlpPolicy", env, policy_kwargs=layers, seed=seed, device="cpu", **options)
     agent.learn(total_timesteps=settings.episodes * len(env.task.groups))
     agent.save(folder / "agent.zip")
     env.kind = "greedy"

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import SearchSection
+from pipeline.config import SearchSection, Section
 from pipeline.search.env import PruneEnv
+
+
+class Options(Section):
+    """It has none."""
 
 
 def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:

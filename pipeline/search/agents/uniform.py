@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import SearchSection
+from pipeline.config import SearchSection, Section
 from pipeline.search.env import PruneEnv
+
+
+class Options(Section):
+    """It has none."""
 
 
 def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:

@@ -129,5 +129,5 @@ def toy_reward(*actions: int) -> float:
 def test_dqn_refuses_an_option_it_does_not_have(tmp_path: Path) -> None:
     from pipeline.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=r"search\.options: dqn has no option 'gama'; it has buffer_size"):
+    with pytest.raises(ConfigError, match=r"search\.options of dqn: gama: unknown key; known here: batch_size"):
         agents.find("dqn")(toy_env(tmp_path), SearchSection(options={"gama": 1}), 0, tmp_path)
