@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -66,6 +67,10 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         return self.path / name
 
+    def command(self) -> str:
+        """The command that runs what is left of this run."""
+        return f"pocketprune run {shlex.quote(str(self.path / 'config.yaml'))} --run-dir {shlex.quote(str(self.path))}"
+
     def done(self, name: str) -> DoneStage | None:
         """What the finished stage recorded, or None if it is not finished.
 
@@ -91,12 +96,23 @@ class RunFolder:
         except (ValidationError, UnicodeDecodeError) as error:
             raise self._damaged(name, note) from error
 
-    def run_stage(self, name: str, inputs: str, work: Callable[[Path], None], *, fresh: bool = False) -> DoneStage:
-        """Run `work(folder)` unless the stage is done with these inputs; a killed one goes on in its partial folder."""
-        if not fresh:
-            done = self.done(name)
-            if done is not None and done.inputs == inputs:
-                return done
+    def run_stage(
+        self, name: str, inputs: str, work: Callable[[Path], None], *, fresh: bool = False, renewable: bool = False
+    ) -> DoneStage:
+        """Run `work(folder)` unless the stage is done with these inputs; a killed one goes on in its partial folder.
+
+        Args:
+            name: the stage.
+            inputs: the hash of what the stage depends on.
+            work: does the stage in the folder that it is given.
+            fresh: work even if the stage is done.
+            renewable: the stage costs little, so that damage to it is mended by working again.
+
+        Raises:
+            DamagedFileError: the stage is done with these inputs, and a file of it is not what it wrote.
+        """
+        if not fresh and (done := self._kept(name, inputs, renewable)):
+            return done
         partial = self.path / f"{name}.partial"
         with writing(partial):
             if not fresh and (finished := self._finished(partial)) and finished.inputs == inputs:
@@ -114,6 +130,16 @@ class RunFolder:
             done = DoneStage(stage=name, inputs=inputs, seconds=time.monotonic() - started, outputs=outputs)
             write_json(partial / "done.json", done)
             return self._publish(name, partial, done)
+
+    def _kept(self, name: str, inputs: str, renewable: bool) -> DoneStage | None:
+        """The stage's note if it was done with these inputs; only then do its other files matter, and are looked at."""
+        try:
+            note = self.read_note(name)
+            return self.done(name) if note and note.inputs == inputs else None
+        except DamagedFileError:
+            if renewable:
+                return None
+            raise
 
     def _finished(self, partial: Path) -> DoneStage | None:
         """The note of a stage that was killed after its work and before its last rename."""
@@ -136,7 +162,7 @@ class RunFolder:
     def _damaged(self, stage: str, file: Path) -> DamagedFileError:
         return DamagedFileError(
             f"{file}: not what the {stage} stage wrote (missing, cut short or changed); to rebuild it and what depends "
-            f"on it, remove {self.stage(stage)} and run `pocketprune run {self.path / 'config.yaml'}` again"
+            f"on it, remove {self.stage(stage)} and run `{self.command()}`"
         )
 
 
@@ -146,6 +172,7 @@ _STORAGE_ERRORS = {
     errno.EROFS: "it is on a read-only file system; give --run-dir a folder that can be written",
     errno.EACCES: "it cannot be written by this user; give --run-dir a folder that can be written",
     errno.EPERM: "it cannot be written by this user; give --run-dir a folder that can be written",
+    errno.ENOENT: "it is not there, or the folder that it belongs in is not; put it back, or make the folder",
     errno.ENOTDIR: "a part of this path is a file; give --run-dir a folder",
     errno.EEXIST: "a part of this path is a file; give --run-dir a folder",
     errno.ENAMETOOLONG: "the path is too long; give a shorter name or --run-dir",

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import run_folder
 from pipeline.errors import DamagedFileError, StorageError
 from pipeline.records import GroupPlan
 from pipeline.run_folder import (
     RunFolder,
     append_json_line,
+    file_sha256,
     hash_json,
     read_json_lines,
     write_bytes,
@@ -114,6 +116,34 @@ def test_a_damaged_file_is_named_with_what_rebuilds_it(tmp_path: Path, damage: s
         folder.done("baseline")
 
 
+def test_damage_matters_only_where_the_stage_is_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "my run")
+    folder.run_stage("report", "a", write_one)
+    file = folder.stage("report") / "sub" / "result.json"
+    file.write_text("edited")
+    remedy = rf"remove .*report and run `pocketprune run '{folder.path}/config\.yaml' --run-dir '{folder.path}'`$"
+    with pytest.raises(DamagedFileError, match=remedy):
+        folder.run_stage("report", "a", write_one)
+    assert folder.run_stage("report", "a", write_one, renewable=True) and file.read_text() == "{}"
+    (folder.stage("report") / "done.json").write_text("{")
+    assert folder.run_stage("report", "a", write_one, renewable=True) == folder.done("report")
+    file.write_text("edited")
+    assert folder.run_stage("report", "b", write_one).inputs == "b"
+
+
+def test_a_kept_stage_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, hashed = RunFolder(tmp_path / "run"), []
+    folder.run_stage("search", "a", write_one)
+
+    def noted(path: Path) -> str:
+        hashed.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr(run_folder, "file_sha256", noted)
+    folder.run_stage("search", "a", write_one)
+    assert hashed == ["result.json"]
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -121,6 +151,7 @@ def test_a_damaged_file_is_named_with_what_rebuilds_it(tmp_path: Path, damage: s
         (errno.EROFS, "read-only file system"),
         (errno.EACCES, "cannot be written by this user"),
         (errno.EDQUOT, "quota"),
+        (errno.ENOENT, "it is not there"),
     ],
 )
 def test_what_a_disk_can_do(tmp_path: Path, code: int, message: str) -> None:
