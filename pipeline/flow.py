@@ -13,8 +13,8 @@ A stage runs if it has not, or if what it depends on has changed: its part of th
 
 from __future__ import annotations
 
-import functools
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.preflight import check_devices, check_names
 from pipeline.progress import Progress, Silent
 from pipeline.provenance import manifest
+from pipeline.report import write_report
 from pipeline.run_folder import RunFolder, hash_json, write_json, write_text, writing
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench", "report")
@@ -62,45 +63,103 @@ def run(
     progress = progress or Silent()
     folder = RunFolder(run_dir or Path("runs") / config.name)
     with folder.locked():
-        if fresh or folder.done("bench") is None:
+        if fresh or not _noted(folder, "bench"):
             check_devices(config)
-        _describe(folder.path, config)
+        _describe(folder.path, config, fresh)
         upstream: list[str] = []
         for name in STAGES[: STAGES.index(until) + 1] if until else STAGES:
-            stage = importlib.import_module(f"pipeline.stages.{name}")
-            inputs = hash_json([stage.inputs(config), *upstream])
-            current = None if fresh else folder.done(name)
-            unchanged = current is not None and current.inputs == inputs
-            if not unchanged:
-                progress.stage(name, "started")
-            work = functools.partial(stage.run, config, folder, progress=progress)
-            done = folder.run_stage(name, inputs, work, fresh=fresh)
-            progress.stage(name, "unchanged" if unchanged else f"done in {done.seconds:.1f} s")
+            work = _Work(name, config, folder, progress)
+            inputs = _inputs(name, config, upstream)
+            done = folder.run_stage(name, inputs, work, fresh=fresh, renewable=name == "report")
+            progress.stage(name, f"done in {done.seconds:.1f} s" if work.started else "unchanged")
             upstream.append(done.digest())
     return folder.path
 
 
-def report_again(run_dir: Path) -> Path:
+def report_again(run_dir: Path, out: Path | None = None) -> Path:
     """Write the report of a run again, from what is stored, and return its folder.
 
+    Args:
+        run_dir: the run folder; stages that are not done yet are left out of the report.
+        out: where to write; the run's own report folder by default.
+
     Raises:
-        StorageError: the folder is not a run.
+        StorageError: the folder is not a run, or holds results of different configurations.
     """
     if not (run_dir / "config.yaml").exists():
         raise StorageError(f"{run_dir}: not a run folder (it has no config.yaml); give a folder such as runs/demo")
     config = load_config(run_dir / "config.yaml")
     folder = RunFolder(run_dir)
-    stage = importlib.import_module("pipeline.stages.report")
     with folder.locked():
-        before = folder.read_note("report")
-        work = functools.partial(stage.run, config, folder, progress=Silent())
-        folder.run_stage("report", before.inputs if before else "", work, fresh=True)
+        inputs = _inputs("report", config, _finished(folder, config))
+        if out is not None:
+            with writing(out):
+                write_report(run_dir, out)
+            return out
+        folder.run_stage("report", inputs, _Work("report", config, folder, Silent()), fresh=True)
     return folder.stage("report")
 
 
-def _describe(path: Path, config: Config) -> None:
-    """Write the resolved configuration, and who ran what where (kept from the first start of the run)."""
+class _Work:
+    """What a stage does, told to the progress when it really starts."""
+
+    def __init__(self, name: str, config: Config, folder: RunFolder, progress: Progress) -> None:
+        self._name, self._config, self._folder, self._progress = name, config, folder, progress
+        self.started = False
+
+    def __call__(self, work: Path) -> None:
+        self.started = True
+        self._progress.stage(self._name, "started")
+        _module(self._name).run(self._config, self._folder, work, progress=self._progress)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"pipeline.stages.{name}")
+
+
+def _inputs(name: str, config: Config, upstream: list[str]) -> str:
+    """The hash of what a stage depends on: its part of the configuration, and every stage before it."""
+    return hash_json([_module(name).inputs(config), *upstream])
+
+
+def _noted(folder: RunFolder, name: str) -> bool:
+    """Whether the stage has ended once; its files are looked at when its turn comes."""
+    return (folder.stage(name) / "done.json").exists()
+
+
+def _finished(folder: RunFolder, config: Config) -> list[str]:
+    """The digests of the stages before the report that are done, all with this configuration."""
+    digests: list[str] = []
+    wrong, missing = [], ""
+    for name in STAGES[:-1]:
+        note = folder.read_note(name)
+        if note is None:
+            missing = missing or name
+        elif missing or note.inputs != _inputs(name, config, digests):
+            wrong.append(name)
+        if note is not None:
+            digests.append(note.digest())
+    if wrong:
+        lacking = f" or without the {missing} stage, which is not there" if missing else ""
+        raise StorageError(
+            f"{folder.path}: {', '.join(wrong)} made with another configuration than its config.yaml{lacking}; run "
+            f"`{folder.command()}` first"
+        )
+    return digests
+
+
+def _describe(path: Path, config: Config, fresh: bool) -> None:
+    """Write the resolved configuration, and who ran it where: kept from its first start, renewed when it changes."""
+    about = manifest(config)
     with writing(path):
         write_text(path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        if not (path / "manifest.json").exists():
-            write_json(path / "manifest.json", manifest(config))
+        if fresh or _config_hash(path / "manifest.json") != about["config_sha256"]:
+            write_json(path / "manifest.json", about)
+
+
+def _config_hash(file: Path) -> Any:
+    """The hash of the configuration that a stored manifest was made for; None if there is none that can be read."""
+    try:
+        return json.loads(file.read_bytes())["config_sha256"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.run_folder import hash_json
 
 PACKAGES = (
     "pocketprune",
@@ -31,6 +32,7 @@ def manifest(config: Config) -> dict[str, Any]:
         "run": config.name,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
+        "config_sha256": hash_json(config),
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "machine": {"system": platform.platform(), "cpu_count": os.cpu_count(), "argv": Path(sys.argv[0]).name},

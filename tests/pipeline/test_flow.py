@@ -183,6 +183,58 @@ def test_damage_is_found_before_it_is_used(finished: Path, tmp_path: Path) -> No
     assert again(folder, until="finetune")["finetune"] == "done"
 
 
+def test_damage_where_nobody_looks_does_not_stop_a_run(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    (folder / "bench" / "comparison.json").write_text("{}")
+    (folder / "report" / "summary.md").unlink()
+    assert set(again(folder, until="export").values()) == {"unchanged"}
+    states = again(folder, changes={"bench__processes": 1})
+    assert [stage for stage in STAGES if states[stage] == "done"] == ["bench", "report"]
+    (folder / "report" / "summary.md").write_text("edited")
+    assert again(folder, changes={"bench__processes": 1})["report"] == "done"
+    assert (folder / "report" / "summary.md").read_text() != "edited"
+
+
+def test_a_report_of_different_configurations_is_refused(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    again(folder, changes={"export": {"tflite": ["fp32", "dynamic"], "coreml": []}}, until="export")
+    page = (folder / "report" / "index.html").read_bytes()
+    for out in (None, tmp_path / "out"):
+        with pytest.raises(
+            StorageError, match=r"bench made with another configuration .*run `pocketprune run .* first"
+        ):
+            report_again(folder, out)
+    assert (folder / "report" / "index.html").read_bytes() == page and not (tmp_path / "out").exists()
+    shutil.rmtree(folder / "export")
+    with pytest.raises(
+        StorageError, match=r"bench made with another .* or without the export stage, which is not there"
+    ):
+        report_again(folder)
+
+
+def test_a_run_that_stopped_early_has_a_report(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("bench", "report"))
+    assert (report_again(folder) / "index.html").exists()
+    assert again(folder)["report"] == "done"  # with what bench measured since
+
+
+def test_the_manifest_tells_of_the_start_that_it_was_configured_in(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    file = folder / "manifest.json"
+    old = json.dumps(json.loads(file.read_text()) | {"git_commit": "old"})
+    file.write_text(old)
+    again(folder, until="baseline")
+    assert file.read_text() == old
+    for options in ({"changes": {"bench__processes": 1}}, {"fresh": True}):
+        file.write_text(old)
+        again(folder, until="baseline", **options)
+        assert json.loads(file.read_text())["git_commit"] != "old"
+
+
 def test_until_stops_there(tmp_path: Path) -> None:
     assert list(again(tmp_path / "run", until="baseline")) == ["baseline"]
     with pytest.raises(ConfigError, match="--until 'serch': no such stage; the stages are baseline, profile"):
