@@ -1,12 +1,15 @@
 """The command line: each command calls the flow or one part, and holds no logic of its own.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done, 1 internal error, 2 bad usage or configuration, 3 device
-not available, 4 measurement rejected, 5 regression found, 130 interrupted.
+not available, 4 measurement rejected, 5 regression found, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -42,14 +45,34 @@ class Accelerator(StrEnum):
 
 
 Device = Annotated[str, typer.Option(help="Device spec: host, adb://HOST:PORT, ... (see `pocketprune list devices`).")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the results to this file as JSON.", dir_okay=False)]
+
+
+def _writable(file: Path | None) -> Path | None:
+    """Refuse before a measurement what could not be written after it."""
+    if file is not None and not file.parent.is_dir():
+        raise typer.BadParameter(f"{file}: its folder does not exist; make it first, or give another file")
+    if file is not None and not os.access(file.parent, os.W_OK):
+        raise typer.BadParameter(f"{file}: its folder cannot be written by this user; give another file")
+    return file
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number of seconds; give a finite one such as 1.0")
+    return value
+
+
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the results to this file as JSON.", dir_okay=False, callback=_writable),
+]
 Runs = Annotated[int, typer.Option(help="At least this many timed runs in each process.", min=1)]
 Warmup = Annotated[int, typer.Option(help="Runs before the clock starts.", min=0)]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.", min=1)]
 Processes = Annotated[
     int, typer.Option(help="Processes that each time the model; two or more give an interval.", min=1)
 ]
-MinSeconds = Annotated[float, typer.Option(help="At least this long in each process.", min=0.0)]
+MinSeconds = Annotated[float, typer.Option(help="At least this long in each process.", min=0.0, callback=_finite)]
 
 
 @app.callback()
@@ -175,15 +198,15 @@ def report(
 ) -> None:
     """Write the report of a finished run again, or one page over several runs."""
     from pipeline.flow import report_again
-    from pipeline.report import compare_report, write_report
+    from pipeline.report import compare_report
     from pipeline.run_folder import writing
 
-    if len(runs) == 1 and out is None:
-        print(report_again(runs[0]) / "index.html")
+    if len(runs) == 1:
+        print(report_again(runs[0], out) / "index.html")
         return
     target = out or Path("runs") / "report"
     with writing(target):
-        print(write_report(runs[0], target) if len(runs) == 1 else compare_report(runs, target))
+        print(compare_report(runs, target))
 
 
 @app.command(name="list")
@@ -219,11 +242,14 @@ def _names(what: Registry) -> tuple[str, ...]:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error that somebody can mend is one message and its exit code, never a traceback."""
     given = sys.argv[1:] if arguments is None else arguments
+    # A polite end from outside is an interrupt too, so that temporary folders go and other processes end.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app([argument for argument in given if argument != "--debug"])
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("interrupted: what is done is kept; run the same command to go on", file=sys.stderr)
+            again = "the same command without --fresh" if "--fresh" in given else "the same command"
+            print(f"interrupted: what is done is kept; run {again} to go on", file=sys.stderr)
         raise
     except Exception as error:
         if "--debug" in given:
@@ -234,6 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(1) from None
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(code) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

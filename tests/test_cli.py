@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,16 @@ VALUE_MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
     "unknown model": ({"model": {"name": "mobilnet_v2"}}, 2, "mobilenet_v2"),
     "unknown data": ({"data__name": "digit"}, 2, "digits"),
     "unknown agent": ({"search__agent": "ppo"}, 2, "search.agent: unknown name 'ppo'; known: dqn, random, uniform"),
+    "unknown option of dqn": ({"search__options": {"gama": 1}}, 2, "search.options of dqn: gama: unknown key; known"),
+    "no layers": ({"search__options": {"net_arch": 5}}, 2, "search.options of dqn: net_arch: "),
+    "no rate": ({"search__options": {"learning_rate": "fast"}}, 2, "search.options of dqn: learning_rate: "),
+    "option of random": ({"search__agent": "random", "search__options": {"a": 1}}, 2, "known here: none"),
+    "option of uniform": ({"search__agent": "uniform", "search__options": {"a": 1}}, 2, "known here: none"),
+    "no such accelerator": (
+        {"bench__accelerator": "npu"},
+        2,
+        "bench.accelerator: fake://lab has no 'npu'; choose from",
+    ),
     "unknown device": ({"device": "phone://x"}, 2, "known: fake, host"),
     "device is gone": ({"device": "fake://gone"}, 3, "not there"),
     "impossible target": ({"search__target": {"latency": 0.02}}, 2, "2.0% of the dense latency cannot be reached"),
@@ -104,6 +115,19 @@ def test_a_value_that_cannot_work_is_one_message_and_its_exit_code(
     assert (outcome.code, "Traceback" in outcome.err) == (code, False), outcome.err
     errors = [line for line in outcome.err.splitlines() if line.startswith(("error:", "internal error:"))]
     assert len(errors) == 1 and message in outcome.err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search__reward_from": ["host"]},
+        {"search__bench": {"accelerator": "gpu"}},
+        {"search__options": {"gama": 1}},
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(pocketprune: Any, tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert pocketprune("run", config_file(tmp_path, **changes), "--run-dir", "run").code in (2, 4)
+    assert not list(tmp_path.glob("run/baseline*"))
 
 
 def mounted(folder: Path, *options: str) -> bool:
@@ -165,6 +189,22 @@ def test_a_rejected_measurement_is_exit_code_4(pocketprune: Any, models: list[Pa
     assert outcome.code == 4 and "too hot" in outcome.out
 
 
+@pytest.mark.parametrize("command", ["bench", "compare"])
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--json", "nowhere/x.json"), "nowhere/x.json: its folder does not exist"),
+        (("--min-seconds", "nan"), "Invalid value for '--min-seconds'"),
+        (("--min-seconds", "inf"), "inf is not a number of seconds"),
+    ],
+)
+def test_a_measurement_is_not_begun_in_vain(
+    pocketprune: Any, models: list[Path], command: str, option: tuple[str, str], message: str
+) -> None:
+    outcome = pocketprune(command, *models, "--device", "fake://lab", *option)
+    assert outcome.code == 2 and outcome.out == "" and message in " ".join(outcome.err.replace("│", "").split())
+
+
 def test_devices(pocketprune: Any) -> None:
     assert "host" in pocketprune("devices").out
     listed = json.loads(pocketprune("devices", "--json").out)
@@ -180,13 +220,35 @@ def test_set_changes_a_key_and_until_stops(pocketprune: Any, tmp_path: Path) -> 
     assert len(history) == 1
 
 
-def test_an_interrupt_is_exit_code_130(pocketprune: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "run the same command to go on"),
+        (("--fresh",), "run the same command without --fresh to go on"),
+    ],
+)
+def test_an_interrupt_is_exit_code_130(
+    pocketprune: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    tidied = []
 
-    monkeypatch.setattr("pipeline.flow.run", interrupt)
-    outcome = pocketprune("run", config_file(tmp_path))
-    assert outcome.code == 130 and "run the same command to go on" in outcome.err
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            tidied.append(number)
+
+    monkeypatch.setattr("pipeline.flow.run", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    outcome = pocketprune("run", config_file(tmp_path), *options)
+    assert outcome.code == 130 and message in outcome.err and tidied == [number]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_internal_error_shows_its_traceback_only_when_asked(
