@@ -19,9 +19,9 @@ from pipeline.data import load_data
 from pipeline.data.splits import DataSet, Split, take
 from pipeline.errors import ModelError, StorageError
 from pipeline.evaluation import Accuracy, Loss, correct, evaluate, logits
-from pipeline.pruning.channels import rebuild
+from pipeline.pruning.channels import rebuild, verified
 from pipeline.pruning.costs import NetworkShape, trace_shape
-from pipeline.pruning.groups import ChannelGroup, find_groups, prunable
+from pipeline.pruning.groups import ChannelGroup, find_groups, prunable, require_prunable
 from pipeline.pruning.importance import group_scores
 from pipeline.records import Architecture, Evaluation, PruningPlan
 from pipeline.run_folder import write_bytes
@@ -93,7 +93,17 @@ class Subject:
 
     @functools.cached_property
     def all_groups(self) -> tuple[ChannelGroup, ...]:
-        return find_groups(self.network, self.input_shape, self.config.pruning)
+        return self.find_groups(self.network)
+
+    def find_groups(self, network: nn.Module) -> tuple[ChannelGroup, ...]:
+        """The network's channel groups, tried out.
+
+        Raises:
+            ModelError: nothing in it can be pruned.
+        """
+        groups = verified(network, find_groups(network, self.input_shape, self.config.pruning), self.input_shape)
+        require_prunable(groups)
+        return groups
 
     @property
     def groups(self) -> tuple[ChannelGroup, ...]:
@@ -135,7 +145,7 @@ def load_slimmed(plan: PruningPlan, weights: Path) -> nn.Module:
     architecture = plan.architecture
     dense = build(architecture)
     shape = (architecture.channels, architecture.image_size, architecture.image_size)
-    network = rebuild(dense, find_groups(dense, shape, PruningSection()), plan)
+    network = rebuild(dense, find_groups(dense, shape, PruningSection(round_to=1, min_keep=1e-6)), plan)
     load_weights(network, weights)
     return network
 

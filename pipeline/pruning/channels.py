@@ -6,7 +6,8 @@ Both compute the same function on the same batch-norm statistics; a property tes
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from pipeline.errors import ModelError
 from pipeline.pruning.groups import ChannelGroup, Indices, Member, is_depthwise
 from pipeline.records import Architecture, GroupPlan, PruningPlan
 
+TOLERANCE = 1e-4
+"""Of the largest output: float32 sums in another order differ by less than 1e-6 of it."""
 Scores = Mapping[str, NDArray[np.float64]]
 
 
@@ -58,6 +61,40 @@ def rebuild(network: nn.Module, groups: Iterable[ChannelGroup], plan: PruningPla
     for (name, axis), positions in removed.items():
         _shrink(slim.get_submodule(name), axis, np.unique(np.concatenate(positions)).tolist())
     return slim
+
+
+def verified(
+    network: nn.Module, groups: Sequence[ChannelGroup], input_shape: tuple[int, int, int]
+) -> tuple[ChannelGroup, ...]:
+    """The groups, those left whole whose removal does not give the network that masking gives.
+
+    Operations that mix channels by position (a permutation before a linear layer, a softmax over channels, a shuffle),
+    fixed sizes in the forward, and weights that two layers share cannot be followed, and are found by trying: all
+    groups at once, and one by one only where that fails.
+    """
+    example = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    open_groups = [group for group in groups if group.fixed is None]
+    if _agrees(network, open_groups, example):
+        return tuple(groups)
+    wrong = {group.name for group in open_groups if not _agrees(network, [group], example)}
+    reason = "the network without its channels does not run, or computes something else"
+    return tuple(dataclasses.replace(group, fixed=reason) if group.name in wrong else group for group in groups)
+
+
+@torch.no_grad()
+def _agrees(network: nn.Module, groups: Sequence[ChannelGroup], example: torch.Tensor) -> bool:
+    """Whether masked and rebuilt networks agree when every other channel of these groups goes."""
+    kept = {g.name: GroupPlan(channels=g.channels, kept=tuple(range(0, g.channels, 2))) for g in groups}
+    plan = PruningPlan(architecture=Architecture(name="trial", num_classes=1, image_size=1), groups=kept)
+    masked = copy.deepcopy(network).eval()
+    try:
+        slim = rebuild(masked, groups, plan).eval()
+        mask(masked, groups, plan)
+        expected, found = masked(example), slim(example)
+    except Exception:  # whatever the user's forward raises on fewer channels
+        return False
+    scale = float(expected.abs().max()) or 1.0
+    return expected.shape == found.shape and float((expected - found).abs().max()) <= TOLERANCE * scale
 
 
 def _shrink(layer: nn.Module, axis: str, positions: list[int]) -> None:

@@ -62,10 +62,13 @@ class NetworkShape:
         )
 
     def params(self, keep_counts: Mapping[str, int]) -> int:
+        """Parameters of the network; a layer that runs twice has its own once."""
         inputs, outputs = self.channels(keep_counts)
-        biases = sum(o for o, layer in zip(outputs, self.layers, strict=True) if layer.has_bias)
+        names = [layer.name for layer in self.layers]
+        first = np.array([names.index(name) == row for row, name in enumerate(names)], dtype=np.float64)
+        biases = outputs * [layer.has_bias for layer in self.layers]
         batchnorm = self.batchnorm_links @ (self.group_channels - self._removed(keep_counts))
-        return int(self._weights(inputs, outputs).sum() + biases + batchnorm) + self.fixed_parameters
+        return int((self._weights(inputs, outputs) + biases) @ first + batchnorm) + self.fixed_parameters
 
     def _removed(self, keep_counts: Mapping[str, int]) -> Counts:
         kept = np.array([keep_counts.get(n, c) for n, c in zip(self.group_names, self.group_channels, strict=True)])
@@ -82,7 +85,9 @@ class NetworkShape:
 def trace_shape(network: nn.Module, groups: Sequence[ChannelGroup], input_shape: tuple[int, int, int]) -> NetworkShape:
     """Run the dense network once on an empty image and note every layer's shape."""
     layers = _layer_shapes(network, input_shape)
-    rows = {layer.name: row for row, layer in enumerate(layers)}
+    rows: dict[str, list[int]] = {}  # a layer that runs twice has two rows
+    for row, layer in enumerate(layers):
+        rows.setdefault(layer.name, []).append(row)
     links = {axis: np.zeros((len(layers), len(groups))) for axis in ("in", "out")}
     batchnorm = np.zeros(len(groups))
     for column, group in enumerate(groups):
@@ -91,10 +96,10 @@ def trace_shape(network: nn.Module, groups: Sequence[ChannelGroup], input_shape:
             if member.layer not in rows:
                 batchnorm[column] += per_channel * len(list(network.get_submodule(member.layer).parameters()))
                 continue
-            row = rows[member.layer]
-            links[member.axis][row, column] += per_channel
-            if layers[row].kind == "depthwise":
-                links["in"][row, column] += per_channel
+            for row in rows[member.layer]:
+                links[member.axis][row, column] += per_channel
+                if layers[row].kind == "depthwise":
+                    links["in"][row, column] += per_channel
     shape = NetworkShape(
         group_names=tuple(group.name for group in groups),
         group_channels=np.array([group.channels for group in groups], dtype=np.float64),

@@ -6,7 +6,7 @@ here they become plain values that masks, importances, costs and the rebuild all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -83,10 +83,14 @@ def find_groups(
     groups = [group for group in groups if group.name in call_order]
     groups.sort(key=lambda group: call_order[group.name])
     groups = _apply_settings(groups, settings)
+    require_prunable(groups)
+    return tuple(groups)
+
+
+def require_prunable(groups: Sequence[ChannelGroup]) -> None:
     if all(group.fixed for group in groups):
         reasons = ", ".join(sorted({f"{group.name}: {group.fixed}" for group in groups})) or "no convolutions found"
         raise ModelError(f"no channel of this network can be pruned ({reasons}); relax the pruning section")
-    return tuple(groups)
 
 
 def prunable(groups: tuple[ChannelGroup, ...]) -> tuple[ChannelGroup, ...]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.errors import ModelError
 from pipeline.pruning.groups import ChannelGroup, Member
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -35,7 +36,14 @@ def group_scores(
         _accumulate_gradients(network, batches)
     score = _SCORES[importance]
     try:
-        return {group.name: _group_score(network, group, score) for group in groups}
+        scores = {group.name: _group_score(network, group, score) for group in groups}
+        flat = [name for name, values in scores.items() if not values.any()]
+        if flat:
+            raise ModelError(
+                f"pruning.importance: {importance!r} says nothing about {flat[0]} (all its channels score zero: it has "
+                "no batch norm, or no gradient); choose l1 or l2, or name the group in pruning.skip"
+            )
+        return scores
     finally:
         network.zero_grad(set_to_none=True)
 

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.config import PruningSection
 from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import PruningPlan
-from pipeline.search.latency import KeepCounts, LatencyMeter, LatencySource
+from pipeline.search.latency import LatencySource
+from pipeline.search.meter import KeepCounts, LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.search.uniform import scaled_counts, share_at
 
@@ -51,6 +52,6 @@ def control_plan(
         counts = counts_at(min(1.0, share * factor))
         if counts not in candidates:
             candidates.append(counts)
-    reference, *ratios = [comparison.ratio for comparison in meter.fresh([pruned, *candidates])]
+    reference, *ratios = [comparison.ratio for comparison in meter.fresh([pruned, *candidates]).comparisons]
     ratio, nearest = min(zip(ratios, candidates, strict=True), key=lambda pair: abs(pair[0] - reference))
     return recovery.plan(nearest, control=name, latency_ratio=ratio, pruned_latency_ratio=reference)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from pipeline.records import Episode, Evaluation, Record
 from pipeline.run_folder import hash_json
-from pipeline.search.latency import LatencyMeter, target_ratio
+from pipeline.search.latency import target_ratio
+from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.subject import Subject
 
@@ -55,11 +56,11 @@ def judge_finalists(
 ) -> list[Finalist]:
     """Measure the episodes' plans together on every device and fine-tune each for a few epochs; best first."""
     config = subject.config
-    measured = [meter.fresh([episode.plan for episode in episodes]) for meter in meters]
-    targets = [target_ratio(config.search.target, meter.dense_ms) for meter in meters]
+    sittings = [meter.fresh([episode.plan for episode in episodes]) for meter in meters]
+    targets = [target_ratio(config.search.target, sitting.dense_ms) for sitting in sittings]
     finalists = []
     for number, episode in enumerate(episodes):
-        pairs = [(lines[number], target) for lines, target in zip(measured, targets, strict=True)]
+        pairs = [(sitting.comparisons[number], target) for sitting, target in zip(sittings, targets, strict=True)]
         comparison, target = max(pairs, key=lambda pair: pair[0].ratio / pair[1])
         finalists.append(
             Finalist(

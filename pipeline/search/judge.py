@@ -129,7 +129,7 @@ def _last_uses(nodes: list[fx.Node]) -> dict[fx.Node, int]:
 def _is_in_place(node: fx.Node) -> bool:
     name = getattr(node.target, "__name__", str(node.target))
     augmented = name in {"iadd", "isub", "imul", "itruediv"}
-    return augmented or bool(node.kwargs.get("inplace")) or (node.op == "call_method" and name.endswith("_"))
+    return augmented or bool(node.kwargs.get("inplace")) or (node.op != "call_module" and name.endswith("_"))
 
 
 def _copy(value: Any) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.config import PruningSection
 from pipeline.pruning.costs import NetworkShape
 from pipeline.pruning.groups import ChannelGroup, keep_values
-from pipeline.search.latency import LatencyMeter, MeasuredPlan
 from pipeline.search.latency_table import LatencyModel, LatencyTable, TablePoint, relative_errors
+from pipeline.search.meter import LatencyMeter, MeasuredPlan
 from pipeline.search.uniform import scaled_counts
 
 SPREAD = 0.35

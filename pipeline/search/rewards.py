@@ -24,11 +24,11 @@ def equation_3(accuracy: float, saved: float, *, accuracy_target: float, saved_t
 def latency(
     accuracy: float, latency_ratio: float, *, accuracy_target: float, latency_target: float, scale: float
 ) -> float:
-    """Equation 3 over latency: `latency_ratio` and `latency_target` are shares of the dense network's latency."""
-    return equation_3(
-        accuracy,
-        1.0 - latency_ratio,
-        accuracy_target=accuracy_target,
-        saved_target=1.0 - latency_target,
-        scale=scale,
-    )
+    """Equation 3 over latency: `latency_ratio` and `latency_target` are shares of the dense network's latency.
+
+    A target of the whole dense latency or more is met by any network that is no slower: its term is zero.
+    """
+    saved, saved_target = 1.0 - latency_ratio, 1.0 - latency_target
+    if saved_target <= 0.0:
+        saved = saved_target = 1.0
+    return equation_3(accuracy, saved, accuracy_target=accuracy_target, saved_target=saved_target, scale=scale)

@@ -16,8 +16,9 @@ from pipeline.export import TfliteConverter
 from pipeline.pruning.groups import ChannelGroup
 from pipeline.search.env import PruningTask
 from pipeline.search.judge import PrefixJudge
-from pipeline.search.latency import Hybrid, LatencyMeter, LatencySource, Measured, Tabled
+from pipeline.search.latency import Hybrid, LatencySource, Measured, Tabled
 from pipeline.search.latency_table import LatencyModel, LatencyTable
+from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.search.uniform import nearest_keep, scaled_counts, share_at, uniform_counts
 from pipeline.subject import Subject

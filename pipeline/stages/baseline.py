@@ -30,6 +30,7 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         channels=subject.data.preprocessing.channels,
         seed=config.seed,
     )
+    subject.find_groups(network)  # a network that cannot be pruned is not worth training
     history: list[dict[str, Any]] = []
     new_classifier = config.model.weights == "imagenet" and classes != IMAGENET_CLASSES
     if config.model.weights is None or new_classifier:

@@ -18,8 +18,9 @@ from pipeline.search.controls import control_plan
 from pipeline.search.env import PruneEnv
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.finalists import Finalist, judge_finalists, shortlist
-from pipeline.search.latency import Hybrid, LatencyMeter
+from pipeline.search.latency import Hybrid
 from pipeline.search.latency_table import LatencyTable
+from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.search.task import (
     CONVERTERS,
@@ -45,6 +46,8 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
     ]
     with tempfile.TemporaryDirectory() as workspace, TfliteConverter(workers=CONVERTERS) as converter:
         meters = open_meters(subject, work, Path(workspace), converter)
+        for meter, table in zip(meters, tables, strict=False):
+            table.require(meter.device, meter.spec)
         source = latency_source(subject, meters, tables)
         share, uniform = uniform_at(source, subject.groups, config)
         choices = keep_choices(subject.groups, config, share)
@@ -102,6 +105,7 @@ def _summary(
     source: Any,
 ) -> dict[str, Any]:
     winner = finalists[0]
+    dense_ms = episodes[-1].dense_latency_ms
     greedy = next((episode for episode in episodes if episode.kind == "greedy"), None)
     errors = [table.error for table in tables if table.error is not None]
     return {
@@ -113,7 +117,7 @@ def _summary(
         "device_measurements": sum(meter.measurements for meter in meters),
         "latency_table_error": max(errors, key=lambda error: error.median) if errors else None,
         "hybrid_error": source.error() if isinstance(source, Hybrid) else None,
-        "dense_latency_ms": meters[0].dense_ms,
+        "dense_latency_ms": dense_ms,
         "target_ratio": winner.target_ratio,
         "target_met": winner.meets_latency,
         "winner": winner.plan_id,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import models
 from models.errors import CallableError, OptionError, UnknownNameError
@@ -131,3 +132,20 @@ def test_mistakes_are_one_message(
         models.load(name, **{"num_classes": 10, **arguments})  # type: ignore[arg-type]
     for word in words:
         assert word in str(caught.value)
+
+
+class Viewing(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 64, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return self.head(x.view(x.size(0), -1))
+
+
+def test_a_view_that_breaks_on_channels_last_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from tests.models.test_networks import Viewing as build\n")
+    with pytest.raises(OptionError, match=r"uses \.view\(\.\.\.\), .* write \.flatten\(1\) or \.reshape"):
+        models.load(f"{tmp_path}/net.py:build", num_classes=5, image_size=8)

@@ -241,6 +241,19 @@ def test_until_stops_there(tmp_path: Path) -> None:
         again(tmp_path / "run", until="serch")
 
 
+@pytest.mark.parametrize("source", ["table", "measured"])
+def test_every_latency_source_reaches_the_end_of_the_search(tmp_path: Path, source: str) -> None:
+    folder = tmp_path / "run"
+    target = {"latency_ms": 0.03, "accuracy_drop": 0.02}
+    search = {**tiny_config()["search"], "latency_source": source, "target": target}
+    again(folder, changes={"search": search, "device": "fake://lab?ms_per_mb=1"}, until="search")
+    summary = json.loads((folder / "search" / "summary.json").read_text())
+    assert summary["latency_source"] == source and summary["target_met"]
+    assert summary["dense_latency_ms"] * summary["target_ratio"] == pytest.approx(0.03)
+    episodes = [json.loads(line) for line in (folder / "search" / "episodes.jsonl").read_text().splitlines()]
+    assert {step["latency_source"] for e in episodes for step in e["steps"]} == {source}
+
+
 def test_a_fake_device_pays_no_reward_unless_it_is_named(tmp_path: Path) -> None:
     search = {**tiny_config()["search"], "reward_from": ["device", "host"]}
     with pytest.raises(RewardRejectedError, match=r"of kind 'fake', and search\.reward_from allows device, host"):

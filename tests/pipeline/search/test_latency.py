@@ -12,7 +12,8 @@ from pipeline.errors import RewardRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.pruning.groups import find_groups, prunable
 from pipeline.pruning.importance import group_scores
-from pipeline.search.latency import AIM, LatencyAnswer, LatencyMeter, Measured, target_ratio
+from pipeline.search.latency import AIM, LatencyAnswer, Measured, target_ratio
+from pipeline.search.meter import LatencyMeter
 from tests.pipeline.tiny_run import TinyNet
 
 SHAPE = (3, 16, 16)
@@ -80,6 +81,25 @@ def test_a_rejected_measurement_is_never_rewarded(tmp_path: Path, converter: Tfl
     with pytest.raises(RewardRejectedError, match=r"3 measurements in a row were rejected \(too hot\)"):
         meter(tmp_path, converter, "fake://lab?reject=too%20hot").measure({"block.0": 8})
     assert not (tmp_path / "measurements.jsonl").exists()
+
+
+def test_a_sitting_that_decided_is_found_again_after_a_restart(tmp_path: Path, converter: TfliteConverter) -> None:
+    plans = [{"block.0": 8}, {"block.0": 16}]
+    sitting = meter(tmp_path, converter).fresh(plans)
+    assert [c.ratio for c in sitting.comparisons] == sorted(c.ratio for c in sitting.comparisons)
+    assert sitting.spec.processes == 3 and sitting.dense_ms > 0
+    # On another device nothing is known; here the answer is read, though the device would now reject.
+    again = meter(tmp_path, converter, reward_from=()).fresh(plans)
+    assert again == sitting
+    with pytest.raises(RewardRejectedError):
+        meter(tmp_path, converter, reward_from=()).fresh(plans[:1])
+    assert not (tmp_path / "measurements.jsonl").exists()
+
+
+def test_what_lies_in_the_network_is_not_tried_again(tmp_path: Path, converter: TfliteConverter) -> None:
+    device = "fake://lab?reject=partially%20delegated%3A%202%20of%205"
+    with pytest.raises(RewardRejectedError, match=r"partially delegated: 2 of 5\. The network itself causes this"):
+        meter(tmp_path, converter, device).measure({"block.0": 8})
 
 
 def test_of_several_devices_the_one_that_misses_most_answers(tmp_path: Path, converter: TfliteConverter) -> None:
