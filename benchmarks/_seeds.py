@@ -83,7 +83,11 @@ def print_table(results: list[SeedResult]) -> None:
 
 
 def difference(results: list[SeedResult], a: str, b: str) -> dict[str, Any]:
-    """Accuracy of `a` less that of `b`, image by image over all seeds, with its 95% interval."""
+    """Accuracy of `a` less that of `b`, image by image over all seeds, with its 95% interval.
+
+    Every seed's answers count as their own. Where the seeds draw their test images from one small set (digits), the
+    same image is asked more than once, and the interval is somewhat too narrow.
+    """
     pairs = [(result.answers[a], result.answers[b]) for result in results]
     value, interval = paired_difference(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
     return {"a": a, "b": b, "difference": value, "ci95": interval, "n": sum(len(side) for side, _ in pairs)}

@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
     latency = [(result.ratios["pruned"], result.ratios["uniform"]) for result in results]
     print("latency over dense, pruned and uniform: " + ", ".join(f"{p:.3f} and {u:.3f}" for p, u in latency))
     _seeds.write_json(options.json, {"pruned_over_uniform": gained, "latency_ratios": latency})
-    return 0
+    return 0 if gained["difference"] > 0 else 1
 
 
 if __name__ == "__main__":

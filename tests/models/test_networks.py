@@ -121,7 +121,7 @@ def test_one_channel_network_is_tried_on_one_channel(user_file: str) -> None:
         ("mobilenet_v1", {"options": {"width": "wide"}}, OptionError, ["'wide'", "TypeError"]),
         ("nets:broken", {}, OptionError, ["RuntimeError: no luck"]),
         ("nets:not_a_network", {}, CallableError, ["int", "torch.nn.Module"]),
-        ("nets:wrong_outputs", {"image_size": 16}, OptionError, ["(2, 11)", "(1, 10)"]),
+        ("nets:wrong_outputs", {"image_size": 16}, OptionError, ["(2, 11)", "(2, 10)"]),
         ("nets:build", {"image_size": 2}, OptionError, ["3x2x2", "data.image_size"]),
     ],
 )
