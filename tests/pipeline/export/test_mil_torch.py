@@ -66,7 +66,7 @@ def test_operations_give_what_torch_gives(name: str, workers: ExportWorkers) -> 
     assert error < 5e-3  # float16 between operations
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="tensorflow is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs tensorflow, which is no dependency")
 def test_torch_and_coremltools_convert_where_tensorflow_is_installed(workers: ExportWorkers) -> None:
     """Unprotected, a process that loads all three aborts on Linux ("LLVM ERROR: inconsistency in registered ...")."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2))

@@ -29,17 +29,11 @@ class Net(nn.Module):
         return self.head(self.between(self.second(self.first(x).relu()).relu()))
 
 
-def shuffled(x: torch.Tensor) -> torch.Tensor:
-    n, c, h, w = x.shape
-    return x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w).flatten(1)
-
-
 TRAPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "channels last before the linear layer": lambda x: x.permute(0, 2, 3, 1).flatten(1),
     "softmax over channels": lambda x: x.softmax(dim=1).flatten(1),
     "a fixed size": lambda x: x.reshape(-1, 8 * 8 * 8),
     "a slice": lambda x: torch.cat([x[:, :4], x[:, 4:]], dim=1).flatten(1),
-    "a shuffle": shuffled,
 }
 
 
