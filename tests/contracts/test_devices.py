@@ -77,6 +77,7 @@ def test_power_is_a_figure_or_a_reason(device: Device, tiny_tflite: Path):
 def test_closing_twice_is_harmless(device: Device):
     device.close()
     device.close()
+    assert device.info().kind in {"host", "fake"}
 
 
 @given(st.text(max_size=30))

@@ -248,7 +248,12 @@ def test_every_latency_source_reaches_the_end_of_the_search(tmp_path: Path, sour
     search = {**tiny_config()["search"], "latency_source": source, "target": target}
     again(folder, changes={"search": search, "device": "fake://lab?ms_per_mb=1"}, until="search")
     summary = json.loads((folder / "search" / "summary.json").read_text())
-    assert summary["latency_source"] == source and summary["finalists"]
+    assert summary["latency_source"] == source
+    # The plans of `table` are brought to the target; those of `measured` are not, and the best may miss it: then it
+    # is said so, and no finalist that meets it was passed over.
+    meeting = [finalist for finalist in summary["finalists"] if finalist["ratio"] <= finalist["target_ratio"]]
+    assert summary["target_met"] == bool(meeting) and (summary["target_met"] or source == "measured")
+    assert summary["winner"] == summary["finalists"][0]["plan_id"]
     assert summary["dense_latency_ms"] * summary["target_ratio"] == pytest.approx(0.03)
     episodes = [json.loads(line) for line in (folder / "search" / "episodes.jsonl").read_text().splitlines()]
     assert {step["latency_source"] for e in episodes for step in e["steps"]} == {source}
