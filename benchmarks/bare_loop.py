@@ -48,7 +48,7 @@ def bare_loop_ms(model: Path, seconds: float) -> float:
 
 def bench_ms(model: Path, seconds: float) -> float:
     measured = device_bench.benchmark(model, spec=BenchSpec(min_seconds=seconds), power=False)
-    return measured.latency_ms.median
+    return measured.median_ms
 
 
 def export_mobilenet(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from device_bench.records import (
     BenchSpec,
     DelegateUse,
     DeviceInfo,
+    LatencyStats,
     Measurement,
     MemoryUse,
     PowerUse,
@@ -109,6 +110,7 @@ def run_with_retries(device: Device, job: Job) -> JobResult:
 
 
 def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool) -> Measurement:
+    device.prepare(spec.readiness)
     started_at = utc_now()
     jobs = [Job.of(spec, (subject.job_model(),), seed) for seed in range(spec.processes)]
     results = [run_with_retries(device, job) for job in jobs]
@@ -131,35 +133,53 @@ def assemble(
     """One Measurement from what one model did in one or more processes."""
     results, models = [result for result, _ in runs], [model for _, model in runs]
     rejections = tuple(dict.fromkeys(reason for run in runs for reason in _rejections(*run, subject.golden)))
-    samples = [[ms for block in model.blocks for ms in block] for model in models]
+    latency = _latency(models)
     memory, thermal, delegate = _largest_memory(results), _thermal(results), models[0].delegate
-    missing = {"ops": "the runner gives no times of single operations"}
-    for name, value in (("memory", memory), ("thermal", thermal), ("delegate", delegate)):
+    missing = {"ops": "the runner gives no times of single operations"} if models[0].ops is None else {}
+    for name, value in (("memory", memory), ("thermal", thermal), ("delegate", delegate), ("ops", models[0].ops)):
         if value is None:
-            missing[name] = {**results[0].missing, **models[0].missing}[name]
+            missing[name] = {**missing, **results[0].missing, **models[0].missing}[name]
     if isinstance(power, Missing):
         missing["power"] = power.reason
-    if len(runs) == 1:
-        missing["latency_ms.ci95"] = "one process: the spread over processes is not known; ask for more processes"
+    missing |= _latency_missing(latency, models[0])
     return Measurement(
         device=device,
         runtime=results[0].runtime,
         artifact=subject.artifact,
         spec=spec,
-        latency_ms=stats.summarize(samples),
+        latency_ms=latency,
         init_ms=median(model.init_ms for model in models),
         first_ms=median(model.first_ms for model in models),
-        fps=sum(map(len, samples)) / sum(model.wall_s for model in models),
+        fps=latency.n / sum(model.wall_s for model in models),
         memory=memory,
         power=None if isinstance(power, Missing) else power,
         thermal=thermal,
         delegate=delegate,
-        ops=None,
+        ops=models[0].ops,
         missing=missing,
         valid=not rejections,
         rejections=rejections,
         started_at=started_at,
     )
+
+
+def _latency(models: Sequence[ModelRun]) -> LatencyStats:
+    """From the samples of all processes, or from what a tool without samples says about its runs."""
+    aggregates = [run for model in models for run in model.aggregates or ()]
+    if aggregates:
+        return stats.pool(aggregates)
+    return stats.summarize([[ms for block in model.blocks for ms in block] for model in models])
+
+
+def _latency_missing(latency: LatencyStats, model: ModelRun) -> dict[str, str]:
+    reasons = {
+        name: "the tool gives aggregates of its runs, not samples; the median is that of its runs' medians"
+        for name, value in latency
+        if value is None
+    }
+    if "ci95" in reasons:
+        reasons["ci95"] = "one process: the spread over processes is not known; ask for more processes"
+    return {f"latency_ms.{name}": model.missing.get(f"latency_ms.{name}", why) for name, why in reasons.items()}
 
 
 def _rejections(result: JobResult, model: ModelRun, golden: Golden | None) -> list[str]:

@@ -14,12 +14,16 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field
 
 from device_bench.records import (
+    Accelerator,
     BenchSpec,
+    Delegate,
     DelegateUse,
     DeviceInfo,
     MemoryUse,
+    OpTime,
     PositiveInt,
     PowerUse,
+    Readiness,
     Record,
     RuntimeInfo,
     ThermalState,
@@ -48,6 +52,8 @@ class Job(Record):
     timed_runs: PositiveInt
     min_seconds: float
     threads: PositiveInt
+    accelerator: Accelerator = "cpu"
+    delegate: Delegate | None = None
     affinity: tuple[int, ...] | None = None
     block_s: float = 0.01
     seed: int = 0
@@ -61,11 +67,26 @@ class Job(Record):
             timed_runs=spec.timed_runs,
             min_seconds=spec.min_seconds,
             threads=spec.threads,
+            accelerator=spec.accelerator,
+            delegate=spec.delegate,
             affinity=spec.affinity,
             seed=seed,
             # How long one inference takes is not known yet: five minutes catch a hang, and spare a slow network.
             timeout_s=300 + 4 * spec.min_seconds * len(models),
         )
+
+
+class RunAggregate(Record):
+    """What a tool that keeps its samples to itself says about one of its runs; milliseconds of one inference."""
+
+    n: PositiveInt
+    mean: Elapsed
+    min: Elapsed
+    max: Elapsed
+    std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    median: Elapsed | None = None
+    p5: Elapsed | None = None
+    p95: Elapsed | None = None
 
 
 class ModelRun(Record):
@@ -74,12 +95,18 @@ class ModelRun(Record):
     init_ms: Elapsed
     first_ms: Elapsed
     blocks: tuple[tuple[Elapsed, ...], ...]
-    """Milliseconds of each timed inference, turn by turn; turn i of all models of a job was taken in one round."""
+    """Milliseconds of each timed inference, turn by turn; turn i of all models of a job was taken in one round.
+
+    With `aggregates`, each turn holds one value: the median of the tool's run of that turn.
+    """
+    aggregates: tuple[RunAggregate, ...] | None = None
+    """One for each turn, from a tool that gives no samples."""
     wall_s: Elapsed
     """Wall time of the timed loops together."""
     golden_error: float | None
     """Largest absolute difference from the golden outputs over the largest of them; None without golden outputs."""
     delegate: DelegateUse | None
+    ops: tuple[OpTime, ...] | None = None
     missing: dict[str, str]
 
 
@@ -115,6 +142,13 @@ class Device(ABC):
 
         Raises:
             UsageError: this device cannot run such a file, or not under such a spec.
+        """
+
+    def prepare(self, readiness: Readiness) -> None:  # noqa: B027 - a device without a battery or a screen is ready
+        """Bring the device into the state that a measurement wants, waiting where time helps.
+
+        Raises:
+            DeviceUnavailableError: it cannot get there; the text says what is in the way.
         """
 
     @abstractmethod

@@ -48,6 +48,7 @@ def compare(
     with open_device(device) as opened:
         subjects = [check(opened, Path(path), spec) for path in paths]
         models = tuple(subject.job_model() for subject in subjects)
+        opened.prepare(spec.readiness)
         started_at = utc_now()
         jobs = [Job.of(spec, (*models, models[BASELINE]), seed) for seed in range(spec.processes)]
         results = [run_with_retries(opened, job) for job in jobs]

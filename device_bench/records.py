@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DeviceKind = Literal["device", "host", "container", "emulator", "simulator", "fake"]
 Accelerator = Literal["cpu", "gpu", "npu", "ane"]
+Delegate = Literal["xnnpack", "none", "gpu", "nnapi", "npu"]
+Screen = Literal["any", "on", "off"]
 Verdict = Literal["faster", "slower", "inconclusive"]
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -48,6 +50,18 @@ class ArtifactInfo(Record):
     size_bytes: int
 
 
+class Readiness(Record):
+    """The state that a device must be in before it is measured; a device without the thing in question is ready."""
+
+    screen: Screen = "any"
+    """`on` and `off` are brought about where the device lets us, and are an error where it does not."""
+    min_battery_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    max_start_c: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = 40.0
+    """Battery and skin at most this warm (degrees Celsius); the measurement waits for it. None does not wait."""
+    wait_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 600.0
+    """Longest wait for the temperature."""
+
+
 class BenchSpec(Record):
     """How a model is timed. The loop ends when both `timed_runs` and `min_seconds` are reached."""
 
@@ -57,22 +71,28 @@ class BenchSpec(Record):
     processes: PositiveInt = 1
     threads: PositiveInt = 1
     accelerator: Accelerator = "cpu"
+    delegate: Delegate | None = None
+    """What runs the network on the accelerator; None takes the usual one: XNNPACK on a CPU, the GPU's, the NPU's."""
     affinity: tuple[int, ...] | None = None
     """CPU numbers that the runner is pinned to; None leaves it to the scheduler."""
+    readiness: Readiness = Readiness()
 
 
 class LatencyStats(Record):
-    """Milliseconds of one inference. `ci95` is of the median, bootstrapped over processes, so one process has none."""
+    """Milliseconds of one inference. `ci95` is of the median, bootstrapped over processes, so one process has none.
 
-    median: float
+    A tool that gives only aggregates leaves nulls here; whatever measures live gives the median at least.
+    """
+
+    median: float | None
     mean: float
-    std: float
+    std: float | None
     min: float
     max: float
-    p5: float
-    p90: float
-    p95: float
-    p99: float
+    p5: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
     n: int
     ci95: tuple[float, float] | None
     samples: tuple[float, ...] | None
@@ -81,8 +101,8 @@ class LatencyStats(Record):
 
 class MemoryUse(Record):
     peak_rss_mb: float
-    model_mb: float
-    """Peak less what the runtime used before the model was loaded."""
+    model_mb: float | None
+    """Peak less what the runtime used before the model was loaded; None where only the peak is known."""
     method: str
 
 
@@ -139,11 +159,21 @@ class Measurement(Record):
     rejections: tuple[str, ...]
     started_at: str
 
+    @property
+    def median_ms(self) -> float:
+        """The median latency, which every live measurement has; a log of an old tool may lack it (ValueError)."""
+        if self.latency_ms.median is None:
+            raise ValueError(f"{self.artifact.path}: no median ({self.missing['latency_ms.median']})")
+        return self.latency_ms.median
+
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Self:
         for name in ("init_ms", "first_ms", "fps", "memory", "power", "thermal", "delegate", "ops"):
             if getattr(self, name) is None and name not in self.missing:
                 raise ValueError(f"{name} is null without a reason in `missing`")
+        for name, value in self.latency_ms:
+            if value is None and f"latency_ms.{name}" not in self.missing:
+                raise ValueError(f"latency_ms.{name} is null without a reason in `missing`")
         if self.valid == bool(self.rejections):
             raise ValueError("a measurement is valid exactly when it has no rejections")
         return self

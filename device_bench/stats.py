@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from device_bench.device import RunAggregate
 from device_bench.records import LatencyStats, Verdict
 
 RESAMPLES = 2000
@@ -39,6 +40,38 @@ def summarize(processes: Sequence[Sequence[float]]) -> LatencyStats:
         ci95=median_ci(processes) if len(processes) > 1 else None,
         samples=tuple(samples.tolist()),
         processes=tuple(len(process) for process in processes),
+    )
+
+
+def pool(runs: Sequence[RunAggregate]) -> LatencyStats:
+    """Summary of the runs of a tool that gives no samples: count, mean, spread and extremes exactly as if it had.
+
+    Percentiles of several runs cannot be had from each run's, so the median is the median of the runs' medians, and
+    the others are known for a single run only. Each run was a process of its own.
+    """
+    counts = np.array([run.n for run in runs], dtype=np.float64)
+    means = np.array([run.mean for run in runs])
+    mean = float((counts * means).sum() / counts.sum())
+    deviations = [run.std for run in runs if run.std is not None]
+    std = None
+    if len(deviations) == len(runs):
+        std = float(np.sqrt((counts * (np.square(deviations) + np.square(means - mean))).sum() / counts.sum()))
+    medians = [run.median for run in runs if run.median is not None]
+    only = runs[0] if len(runs) == 1 else None
+    return LatencyStats(
+        median=float(np.median(medians)) if len(medians) == len(runs) else None,
+        mean=mean,
+        std=std,
+        min=min(run.min for run in runs),
+        max=max(run.max for run in runs),
+        p5=only.p5 if only else None,
+        p90=None,
+        p95=only.p95 if only else None,
+        p99=None,
+        n=int(counts.sum()),
+        ci95=median_ci([[median] for median in medians]) if only is None and len(medians) == len(runs) else None,
+        samples=None,
+        processes=tuple(run.n for run in runs),
     )
 
 

@@ -21,10 +21,10 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
         interval = m.latency_ms.ci95
         table.add_row(
             Path(m.artifact.path).name + ("" if m.valid else " REJECTED"),
-            f"{m.latency_ms.median:.4g}",
+            _number(m.latency_ms.median),
             f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "-",
-            f"{m.latency_ms.p95:.4g}",
-            f"{m.fps:.4g}" if m.fps is not None else "-",
+            _number(m.latency_ms.p95),
+            _number(m.fps),
             f"{m.memory.peak_rss_mb:.1f}" if m.memory else "-",
             f"{m.power.energy_per_inference_mj:.3g}" if m.power else "-",
         )
@@ -45,7 +45,7 @@ def print_comparisons(result: ComparisonResult) -> None:
         table.add_row(Path(c.candidate).name, f"{c.ratio:.3f}", f"{c.ci95[0]:.3f} to {c.ci95[1]:.3f}", c.verdict)
     _print(table)
     baseline = result.measurements[0]
-    print(f"baseline: {Path(result.comparisons[0].baseline).name}, {baseline.latency_ms.median:.4g} ms")
+    print(f"baseline: {Path(result.comparisons[0].baseline).name}, {baseline.median_ms:.4g} ms")
     print(f"noise floor of this sitting: {result.comparisons[0].noise_floor:.1%}")
     print(f"device: {baseline.device.id} ({baseline.device.kind}), {baseline.device.model}")
     for m in result.measurements:
@@ -72,3 +72,7 @@ def _table(*columns: tuple[str, str]) -> Table:
 
 def _print(table: Table) -> None:
     Console(highlight=False).print(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

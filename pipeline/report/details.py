@@ -253,7 +253,7 @@ def _overview_line(results: Results, row: Row) -> tuple[str, ...]:
         f"{row.measurement.device.model} ({row.measurement.device.kind})" if row.measurement else DASH,
         percent(evaluation.top1 if evaluation else None),
         percent_interval(evaluation.ci95 if evaluation else None),
-        number(row.measurement.latency_ms.median if row.measurement else None),
+        number(row.median_ms),
         times(row.speedup.factor if row.speedup else None),
         STATUS_WORDS[row.status],
     )

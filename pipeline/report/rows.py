@@ -86,7 +86,7 @@ class Row:
         if self.measurement is None:
             return None
         median = self.measurement.latency_ms.median
-        return median if math.isfinite(median) and median > 0 else None
+        return median if median is not None and math.isfinite(median) and median > 0 else None
 
     @property
     def top1(self) -> float | None:

@@ -94,7 +94,7 @@ def accuracy_latency(rows: tuple[Row, ...]) -> tuple[Point, ...]:
                 variant=row.variant.name,
                 precision=row.artifact.precision,
                 device=f"{row.measurement.device.model} ({row.measurement.device.kind})",
-                latency_ms=stats.median,
+                latency_ms=row.measurement.median_ms,
                 latency_ci95=stats.ci95,
                 top1=evaluation.top1,
                 top1_ci95=evaluation.ci95,
@@ -117,8 +117,10 @@ def _cumulative(stats: LatencyStats) -> tuple[tuple[float, ...], tuple[float, ..
     """The empirical distribution at no more than `CURVE_POINTS` points, or the stored percentiles without samples."""
     samples = sorted(sample for sample in stats.samples or () if math.isfinite(sample) and sample > 0)
     if not samples:
-        known = (stats.min, stats.p5, stats.median, stats.p90, stats.p95, stats.p99, stats.max)
-        return known, (0.0, 0.05, 0.5, 0.9, 0.95, 0.99, 1.0)
+        stored = (stats.min, stats.p5, stats.median, stats.p90, stats.p95, stats.p99, stats.max)
+        shares = (0.0, 0.05, 0.5, 0.9, 0.95, 0.99, 1.0)
+        known = [(value, share) for value, share in zip(stored, shares, strict=True) if value is not None]
+        return tuple(value for value, _ in known), tuple(share for _, share in known)
     count = min(len(samples), CURVE_POINTS)
     ranks = [max(1, round(len(samples) * (i + 1) / count)) for i in range(count)]
     return tuple(samples[rank - 1] for rank in ranks), tuple(rank / len(samples) for rank in ranks)

@@ -104,6 +104,8 @@ def _median(measurement: Measurement) -> Cell:
 
 
 def _p95(measurement: Measurement) -> Cell:
+    if measurement.latency_ms.p95 is None:
+        return _null(f"p95: {measurement.missing['latency_ms.p95']}")
     return Cell(number(measurement.latency_ms.p95), value=measurement.latency_ms.p95)
 
 

@@ -193,7 +193,7 @@ def _latency_check(results: Results, row: Row | None, name: str) -> Check:
     if row is None or not row.ranked or row.measurement is None:
         return Check(name, asked, UNKNOWN, "unknown")
     stats = row.measurement.latency_ms
-    return Check(name, asked, *_against(stats.median, stats.ci95, limit_ms, " ms"))
+    return Check(name, asked, *_against(row.measurement.median_ms, stats.ci95, limit_ms, " ms"))
 
 
 def _against(value: float, bounds: tuple[float, float] | None, limit: float, unit: str = "") -> tuple[str, Met]:

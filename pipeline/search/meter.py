@@ -130,7 +130,7 @@ class LatencyMeter:
             device_spec=self.device_spec,
             spec=spec,
             plans=tuple(wanted),
-            dense_ms=result.measurements[0].latency_ms.median,
+            dense_ms=result.measurements[0].median_ms,
             comparisons=result.comparisons,
         )
         append_json_line(log, sitting)
@@ -147,8 +147,8 @@ class LatencyMeter:
                 device=measurement.device,
                 runtime=measurement.runtime,
                 spec=self.spec,
-                latency_ms=measurement.latency_ms.median,
-                dense_ms=dense.latency_ms.median,
+                latency_ms=measurement.median_ms,
+                dense_ms=dense.median_ms,
                 ratio=comparison.ratio,
                 noise_floor=comparison.noise_floor,
                 started_at=measurement.started_at,

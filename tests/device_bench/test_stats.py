@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_bench import stats
+from device_bench.device import RunAggregate
 
 latencies = st.lists(st.floats(min_value=1e-3, max_value=1e5), min_size=1, max_size=300)
 processes = st.lists(latencies, min_size=1, max_size=6)
@@ -93,3 +94,23 @@ def test_difference_interval_is_welchs():
     # scipy.stats.ttest_ind([5, 6, 7, 8], [1, 2, 4], equal_var=False).confidence_interval()
     assert stats.difference_ci([5, 6, 7, 8], [1, 2, 4]) == pytest.approx((1.1199352, 7.2133981))
     assert stats.difference_ci([5, 5], [3, 3]) == (2, 2)
+
+
+@given(st.lists(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=8), min_size=1, max_size=6))
+def test_pooled_runs_say_what_their_samples_would(runs):
+    aggregates = [
+        RunAggregate(n=len(run), mean=np.mean(run), min=min(run), max=max(run), std=np.std(run), median=np.median(run))
+        for run in runs
+    ]
+    pooled, whole = stats.pool(aggregates), stats.summarize(runs)
+    for name in ("n", "mean", "std", "min", "max"):
+        assert getattr(pooled, name) == pytest.approx(getattr(whole, name), rel=1e-9, abs=1e-7)
+    assert pooled.processes == whole.processes
+    assert pooled.samples is None and pooled.p99 is None
+    assert (pooled.ci95 is None) == (len(runs) == 1)
+    assert min(map(np.median, runs)) <= pooled.median <= max(map(np.median, runs))
+
+
+def test_runs_without_medians_have_none_pooled():
+    run = RunAggregate(n=3, mean=2.0, min=1.0, max=3.0)
+    assert (stats.pool([run, run]).median, stats.pool([run, run]).std) == (None, None)
