@@ -54,13 +54,24 @@ def print_comparisons(result: ComparisonResult) -> None:
 
 
 def print_devices(listings: Sequence[DeviceListing]) -> None:
-    table = _table(("device", "left"), ("kind", "left"), ("model", "left"), ("OS", "left"), ("ABI", "left"))
+    """What can be used as a table; below it what cannot, with the reason."""
+    columns = (("device", "left"), ("kind", "left"), ("model, system", "left"), ("battery", "right"), ("C", "right"))
+    table = _table(*columns, ("runner", "left"))
+    for listing in listings:
+        if listing.info is not None:
+            info, battery = listing.info, listing.battery_percent
+            table.add_row(
+                listing.spec,
+                info.kind,
+                f"{info.model}, {info.os}, {info.abi}",
+                "-" if battery is None else f"{battery}%",
+                "-" if listing.temperature_c is None else f"{listing.temperature_c:.0f}",
+                listing.runner or "none",
+            )
+    _print(table)
     for listing in listings:
         if listing.info is None:
-            table.add_row(listing.spec, "-", f"unreachable: {listing.reason}", "-", "-")
-        else:
-            table.add_row(listing.spec, listing.info.kind, listing.info.model, listing.info.os, listing.info.abi)
-    _print(table)
+            print(f"unreachable: {listing.spec}: {listing.reason}")
 
 
 def _table(*columns: tuple[str, str]) -> Table:

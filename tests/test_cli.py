@@ -208,7 +208,7 @@ def test_a_measurement_is_not_begun_in_vain(
 def test_devices(pocketprune: Any) -> None:
     assert "host" in pocketprune("devices").out
     listed = json.loads(pocketprune("devices", "--json").out)
-    assert {"spec", "info", "reason"} == set(listed[0])
+    assert {"spec", "info", "battery_percent", "temperature_c", "runner", "reason"} == set(listed[0])
 
 
 def test_set_changes_a_key_and_until_stops(pocketprune: Any, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def connect(spec: str) -> Device:
 
 
 def discover() -> list[DeviceListing]:
-    return [DeviceListing(spec="host", info=host_info())]
+    return [DeviceListing(spec="host", info=host_info(), runner=RUNNER.stem)]
 
 
 class HostDevice(Device):
