@@ -36,14 +36,51 @@ def check_tflite(path: Path) -> None:
         raise UsageError(f"{path}: not a TFLite file (bytes 4 to 8 are {head[4:]!r}, not b'TFL3'); export it to TFLite")
 
 
+def check_coreml(path: Path) -> None:
+    """Refuse what is certainly no Core ML model: an .mlpackage and a compiled .mlmodelc are folders of a known shape.
+
+    Raises:
+        UsageError: it is not there, or is something else.
+    """
+    inside = {".mlpackage": "Manifest.json", ".mlmodelc": "coremldata.bin"}
+    if path.suffix == ".tflite":
+        raise UsageError(f"{path}: a TFLite file; this device runs Core ML: give it the .mlpackage of the same network")
+    if path.suffix not in inside:
+        raise UsageError(f"{path}: not a Core ML model; give a .mlpackage, or a compiled .mlmodelc")
+    if not path.exists():
+        raise UsageError(f"{path}: no such file; give the path of a .mlpackage or .mlmodelc")
+    if not (path / inside[path.suffix]).is_file():
+        raise UsageError(f"{path}: not a whole {path.suffix} (no {inside[path.suffix]} in it); export the model again")
+
+
+def fingerprint(path: Path) -> tuple[str, int]:
+    """(sha256, size in bytes) of a model file, or of a folder such as an .mlpackage, which counts as one file.
+
+    A folder's is the sha256 over `<name>\\0<sha256>\\n` of its files in the order of names; macOS's Finder leaves
+    .DS_Store files wherever somebody looked, and they are no part of it.
+    """
+    if path.is_file():
+        return _file_sha256(path), path.stat().st_size
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    digest, size_bytes = hashlib.sha256(), 0
+    for name in sorted(name for name, file in files.items() if file.name != ".DS_Store"):
+        digest.update(f"{name}\0{_file_sha256(files[name])}\n".encode())
+        size_bytes += files[name].stat().st_size
+    return digest.hexdigest(), size_bytes
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def describe(path: Path) -> tuple[ArtifactInfo, Sidecar | None]:
     """What the file is, and its sidecar where it has one.
 
     Raises:
         UsageError: the sidecar is none, or belongs to another file.
     """
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256, size_bytes = fingerprint(path)
     sidecar = read_sidecar(path)
     if sidecar is not None and sidecar.sha256 != sha256:
         raise UsageError(
@@ -55,5 +92,5 @@ def describe(path: Path) -> tuple[ArtifactInfo, Sidecar | None]:
         sha256=sha256,
         format=sidecar.format if sidecar else path.suffix.lstrip("."),
         precision=sidecar.precision if sidecar else None,
-        size_bytes=path.stat().st_size,
+        size_bytes=size_bytes,
     ), sidecar

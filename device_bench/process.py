@@ -1,4 +1,4 @@
-"""Runs a program of ours on this machine: with a time-out, in a small environment, all its children ended with it."""
+"""Runs a program on this machine: with a time-out, in an environment of our choice, all its children ended with it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from device_bench.errors import RunnerError
+from device_bench.shell import Finished
 
 LAST_LINES = 20
 LIKELY = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a damaged model file?)", "SIGBUS": " (a damaged model file?)"}
@@ -23,11 +24,33 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_process(argv: Sequence[str], stdin: str, timeout_s: float) -> tuple[str, str]:
-    """Feed a program its input and return its (stdout, stderr).
+    """Run a runner in a clean environment: feed it its input and return its (stdout, stderr).
 
     Raises:
         RunnerError: it could not be started, was killed, failed, or took longer than `timeout_s`; the text ends with
             its last output.
+    """
+    ended = run_to_end("the runner", argv, timeout_s, clean_environment(), stdin)
+    if ended.exit_code < 0:
+        name = signal.Signals(-ended.exit_code).name
+        end = f"was ended by {name}{LIKELY.get(name, '')}"
+        raise RunnerError(f"the runner {end}{last_lines(ended.stdout, ended.stderr)}")
+    if ended.exit_code > 0:
+        end = f"ended with exit code {ended.exit_code}"
+        raise RunnerError(f"the runner {end}{last_lines(ended.stdout, ended.stderr)}")
+    return ended.stdout, ended.stderr
+
+
+def run_to_end(
+    called: str, argv: Sequence[str], timeout_s: float, environment: Mapping[str, str], stdin: str = ""
+) -> Finished:
+    """Run a program and its children to their end; an exit code below zero is the signal that ended it.
+
+    Args:
+        called: what messages call the program.
+
+    Raises:
+        RunnerError: it could not be started, or took longer than `timeout_s`; the text ends with its last output.
     """
     try:
         process = subprocess.Popen(
@@ -35,29 +58,24 @@ def run_process(argv: Sequence[str], stdin: str, timeout_s: float) -> tuple[str,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=clean_environment(),
+            env=environment,
             start_new_session=True,  # a process group of its own, so that its children can be ended with it
             encoding="utf-8",
             errors="replace",
         )
     except OSError as error:
-        raise RunnerError(f"the runner could not be started: {error}") from error
+        raise RunnerError(f"{called} could not be started: {error}") from error
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         stdout, stderr = _kill_group(process)
         raise RunnerError(
-            f"the runner took longer than {timeout_s:g} s and was killed{last_lines(stdout, stderr)}"
+            f"{called} took longer than {timeout_s:g} s and was killed{last_lines(stdout, stderr)}"
         ) from error
     except BaseException:  # Ctrl-C included: nothing of ours may run on
         _kill_group(process)
         raise
-    if process.returncode < 0:
-        name = signal.Signals(-process.returncode).name
-        raise RunnerError(f"the runner was ended by {name}{LIKELY.get(name, '')}{last_lines(stdout, stderr)}")
-    if process.returncode > 0:
-        raise RunnerError(f"the runner ended with exit code {process.returncode}{last_lines(stdout, stderr)}")
-    return stdout, stderr
+    return Finished(exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
 
 def _kill_group(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from device_bench.modelfile import fingerprint
 from device_bench.sidecar import Golden, Sidecar, SidecarAccuracy, TensorData, sidecar_path
 from pipeline.data.splits import DataSet, Split
 from pipeline.errors import ExportError, TrainingError
 from pipeline.evaluation import Accuracy, Loss, evaluation_from_logits
 from pipeline.evaluation import logits as torch_logits
-from pipeline.export.files import fingerprint
 from pipeline.export.parity import MIN_IMAGES, judge, not_checked
 from pipeline.records import Artifact, Evaluation, Parity, ParityMethod
 from pipeline.run_folder import write_json

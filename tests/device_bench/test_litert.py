@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_bench.answer import SENTINEL
 from device_bench.device import Job, JobModel, Missing
 from device_bench.errors import RunnerError, UsageError
-from device_bench.litert import SENTINEL, RunnerOutput, job_result, job_text, read_output
+from device_bench.litert import RunnerOutput, job_result, job_text, read_output
 from device_bench.records import BenchSpec
 from device_bench.runners import litert_runner
 

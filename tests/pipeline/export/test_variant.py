@@ -10,12 +10,12 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 
+from device_bench.modelfile import fingerprint
 from device_bench.sidecar import read_sidecar
 from pipeline.config import ExportSection
 from pipeline.data.splits import DataSet
 from pipeline.errors import ExportError
 from pipeline.evaluation import evaluate
-from pipeline.export.files import fingerprint
 from pipeline.export.variant import ExportWorkers, export_variant
 from pipeline.records import Preprocessing
 from tests.pipeline.export.conftest import SIDE, Exported
