@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
+from device_bench.errors import UsageError
 from device_bench.records import (
     Accelerator,
     BenchSpec,
@@ -131,7 +132,8 @@ class Missing(Record):
 class Device(ABC):
     """An open connection to a device; use it as a context manager."""
 
-    accelerators: ClassVar[tuple[str, ...]] = ("cpu",)
+    accelerators: tuple[Accelerator, ...] = ("cpu",)
+    delegates: tuple[Delegate, ...] = ("xnnpack",)
 
     @abstractmethod
     def info(self) -> DeviceInfo: ...
@@ -143,6 +145,24 @@ class Device(ABC):
         Raises:
             UsageError: this device cannot run such a file, or not under such a spec.
         """
+
+    def check_accelerator(self, spec: BenchSpec) -> None:
+        """Refuse an accelerator or a delegate that is not here.
+
+        Raises:
+            UsageError: with those that are.
+        """
+        where = f"the {self.info().kind} {self.info().model}"
+        if spec.accelerator not in self.accelerators:
+            raise UsageError(
+                f"accelerator {spec.accelerator!r}: {where} is measured on {', '.join(self.accelerators)} only; "
+                "ask for that, or name a device that has one"
+            )
+        if spec.delegate is not None and spec.delegate not in self.delegates:
+            raise UsageError(
+                f"delegate {spec.delegate!r}: {where} has {', '.join(self.delegates) or 'none to choose'}; "
+                "ask for that, or leave it out"
+            )
 
     def prepare(self, readiness: Readiness) -> None:  # noqa: B027 - a device without a battery or a screen is ready
         """Bring the device into the state that a measurement wants, waiting where time helps.

@@ -15,6 +15,13 @@ Delegate = Literal["xnnpack", "none", "gpu", "nnapi", "npu"]
 Screen = Literal["any", "on", "off"]
 Verdict = Literal["faster", "slower", "inconclusive"]
 
+DELEGATES: dict[Accelerator, tuple[Delegate, ...]] = {
+    "cpu": ("xnnpack", "none"),
+    "gpu": ("gpu",),
+    "npu": ("npu", "nnapi"),
+    "ane": (),
+}
+
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
@@ -76,6 +83,16 @@ class BenchSpec(Record):
     affinity: tuple[int, ...] | None = None
     """CPU numbers that the runner is pinned to; None leaves it to the scheduler."""
     readiness: Readiness = Readiness()
+
+    @model_validator(mode="after")
+    def _delegate_runs_on_the_accelerator(self) -> Self:
+        fitting = DELEGATES[self.accelerator]
+        if self.delegate is not None and self.delegate not in fitting:
+            raise ValueError(
+                f"delegate {self.delegate!r} does not run on accelerator {self.accelerator!r}: "
+                f"there it is {' or '.join(fitting) or 'none to choose'}"
+            )
+        return self
 
 
 class LatencyStats(Record):

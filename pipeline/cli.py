@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from device_bench.records import BenchSpec
 
 app = typer.Typer(
     help="Make image models small and fast for phones, and prove it on the phone.",
@@ -44,6 +48,20 @@ class Accelerator(StrEnum):
     ane = "ane"
 
 
+class Delegate(StrEnum):
+    xnnpack = "xnnpack"
+    none = "none"
+    gpu = "gpu"
+    nnapi = "nnapi"
+    npu = "npu"
+
+
+class Screen(StrEnum):
+    any = "any"
+    on = "on"
+    off = "off"
+
+
 Device = Annotated[str, typer.Option(help="Device spec: host, adb://HOST:PORT, ... (see `pocketprune list devices`).")]
 
 
@@ -62,6 +80,17 @@ def _finite(value: float) -> float:
     return value
 
 
+def _cpus(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise typer.BadParameter(f"{text!r} names no CPUs; give numbers and ranges such as 4-7 or 0,2")
+    return text
+
+
+def _cpu_numbers(text: str) -> tuple[int, ...]:
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    return tuple(sorted({cpu for part in ends for cpu in range(part[0], part[-1] + 1)}))
+
+
 Json = Annotated[
     Path | None,
     typer.Option("--json", help="Write the results to this file as JSON.", dir_okay=False, callback=_writable),
@@ -73,6 +102,19 @@ Processes = Annotated[
     int, typer.Option(help="Processes that each time the model; two or more give an interval.", min=1)
 ]
 MinSeconds = Annotated[float, typer.Option(help="At least this long in each process.", min=0.0, callback=_finite)]
+OnAccelerator = Annotated[Accelerator, typer.Option("--accelerator", help="What the network runs on.")]
+ByDelegate = Annotated[
+    Delegate | None, typer.Option("--delegate", help="What runs it there; by default the usual one, XNNPACK on a CPU.")
+]
+Affinity = Annotated[
+    str | None, typer.Option(help="CPUs that the runner is pinned to, such as 4-7 or 0,2.", callback=_cpus)
+]
+ScreenState = Annotated[Screen, typer.Option("--screen", help="State that the screen is brought to before measuring.")]
+MinBattery = Annotated[int, typer.Option(help="Battery level (%) below which nothing is measured.", min=0, max=100)]
+MaxStartC = Annotated[
+    float, typer.Option(help="Battery and skin temperature (C) that is waited for.", min=1.0, callback=_finite)
+]
+WaitS = Annotated[float, typer.Option(help="Longest wait (s) for that temperature.", min=0.0, callback=_finite)]
 
 
 @app.callback()
@@ -106,32 +148,79 @@ def run(
         print(f"run folder: {folder}")
 
 
+def _spec(
+    *,
+    affinity: str | None,
+    screen: Screen,
+    min_battery: int,
+    max_start_c: float,
+    wait_s: float,
+    accelerator: Accelerator,
+    delegate: Delegate | None,
+    **timing: float,
+) -> BenchSpec:
+    from pydantic import ValidationError
+
+    from device_bench.records import BenchSpec
+
+    readiness = {
+        "screen": screen.value,
+        "min_battery_percent": min_battery,
+        "max_start_c": max_start_c,
+        "wait_s": wait_s,
+    }
+    values = {
+        **timing,
+        "accelerator": accelerator.value,
+        "delegate": delegate.value if delegate else None,
+        "affinity": _cpu_numbers(affinity) if affinity else None,
+        "readiness": readiness,
+    }
+    try:
+        return BenchSpec.model_validate(values)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
 @app.command()
 def bench(
-    models: Annotated[list[Path], typer.Argument(help="Model files (.tflite).", metavar="MODEL...")],
+    models: Annotated[
+        list[Path], typer.Argument(help="Model files (.tflite, .mlpackage on Apple's).", metavar="MODEL...")
+    ],
     device: Device = "host",
     runs: Runs = 50,
     warmup: Warmup = 10,
     threads: Threads = 1,
     processes: Processes = 3,
     min_seconds: MinSeconds = 1.0,
-    accelerator: Accelerator = Accelerator.cpu,
+    accelerator: OnAccelerator = Accelerator.cpu,
+    delegate: ByDelegate = None,
+    affinity: Affinity = None,
+    screen: ScreenState = Screen.any,
+    min_battery: MinBattery = 20,
+    max_start_c: MaxStartC = 40.0,
+    wait_s: WaitS = 600.0,
     json_file: Json = None,
 ) -> None:
     """Measure model files on a device: latency, memory, and power where the device can."""
     import device_bench
-    from device_bench.records import BenchSpec
     from pipeline import progress
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_measurements
 
-    spec = BenchSpec(
+    spec = _spec(
         warmup_runs=warmup,
         timed_runs=runs,
         min_seconds=min_seconds,
         processes=processes,
         threads=threads,
-        accelerator=accelerator.value,
+        accelerator=accelerator,
+        delegate=delegate,
+        affinity=affinity,
+        screen=screen,
+        min_battery=min_battery,
+        max_start_c=max_start_c,
+        wait_s=wait_s,
     )
     with progress.for_stderr() as shown:
         measured = device_bench.benchmark_many(
@@ -156,15 +245,34 @@ def compare(
     threads: Threads = 1,
     processes: Processes = 3,
     min_seconds: MinSeconds = 1.0,
+    accelerator: OnAccelerator = Accelerator.cpu,
+    delegate: ByDelegate = None,
+    affinity: Affinity = None,
+    screen: ScreenState = Screen.any,
+    min_battery: MinBattery = 20,
+    max_start_c: MaxStartC = 40.0,
+    wait_s: WaitS = 600.0,
     json_file: Json = None,
 ) -> None:
     """Time models in turns, so that the machine's moods hit all alike, and say which is faster."""
     import device_bench
-    from device_bench.records import BenchSpec
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_comparisons
 
-    spec = BenchSpec(warmup_runs=warmup, timed_runs=runs, min_seconds=min_seconds, processes=processes, threads=threads)
+    spec = _spec(
+        warmup_runs=warmup,
+        timed_runs=runs,
+        min_seconds=min_seconds,
+        processes=processes,
+        threads=threads,
+        accelerator=accelerator,
+        delegate=delegate,
+        affinity=affinity,
+        screen=screen,
+        min_battery=min_battery,
+        max_start_c=max_start_c,
+        wait_s=wait_s,
+    )
     result = device_bench.compare(models, device=device, spec=spec)
     print_comparisons(result)
     if json_file:

@@ -196,10 +196,12 @@ def test_a_rejected_measurement_is_exit_code_4(pocketprune: Any, models: list[Pa
         (("--json", "nowhere/x.json"), "nowhere/x.json: its folder does not exist"),
         (("--min-seconds", "nan"), "Invalid value for '--min-seconds'"),
         (("--min-seconds", "inf"), "inf is not a number of seconds"),
+        (("--accelerator", "gpu", "--delegate", "xnnpack"), "does not run on accelerator 'gpu'"),
+        (("--affinity", "4-x"), "names no CPUs"),
     ],
 )
 def test_a_measurement_is_not_begun_in_vain(
-    pocketprune: Any, models: list[Path], command: str, option: tuple[str, str], message: str
+    pocketprune: Any, models: list[Path], command: str, option: tuple[str, ...], message: str
 ) -> None:
     outcome = pocketprune(command, *models, "--device", "fake://lab", *option)
     assert outcome.code == 2 and outcome.out == "" and message in " ".join(outcome.err.replace("│", "").split())

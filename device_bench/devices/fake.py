@@ -64,8 +64,7 @@ class FakeDevice(Device):
 
     def check(self, model_path: Path, spec: BenchSpec) -> None:
         check_file(model_path)
-        if spec.accelerator not in self.accelerators:
-            raise UsageError(f"accelerator {spec.accelerator!r}: a fake device has only {', '.join(self.accelerators)}")
+        self.check_accelerator(spec)
 
     def run(self, job: Job) -> JobResult:
         if self._failures_left:

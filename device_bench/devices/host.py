@@ -53,11 +53,7 @@ class HostDevice(Device):
 
     def check(self, model_path: Path, spec: BenchSpec) -> None:
         check_tflite(model_path)
-        if spec.accelerator not in self.accelerators:
-            raise UsageError(
-                f"accelerator {spec.accelerator!r}: the host runs on {', '.join(self.accelerators)} only; "
-                "ask for that, or name a device that has one"
-            )
+        self.check_accelerator(spec)
         if spec.affinity is not None:
             allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
             if not set(spec.affinity) <= set(allowed) or not spec.affinity:
