@@ -1,4 +1,8 @@
-"""Memory of a process from the kernel's text about it, `/proc/PID/status`; reading it costs the timed loop nothing."""
+"""Memory of a process from the kernel's text about it, `/proc/PID/status`; reading it costs the timed loop nothing.
+
+An Android app's is told by `dumpsys meminfo PID`, which walks its whole address space and stops it meanwhile: for after
+the timed loop only.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import re
 from device_bench.device import Missing
 from device_bench.records import MemoryUse
 
+METHOD_PSS = "TOTAL PSS of dumpsys meminfo after the timed loop: what it uses then, not its peak; shared pages by share"
 METHOD = "VmHWM after the timed loop; model_mb: less VmRSS before the model was loaded"
 
 
@@ -24,3 +29,14 @@ def memory_use(before: str | None, after: str | None) -> MemoryUse | Missing:
     if runtime_mb is None or peak_mb is None:
         return Missing(reason="/proc/self/status has no VmRSS or no VmHWM here")
     return MemoryUse(peak_rss_mb=peak_mb, model_mb=max(0.0, peak_mb - runtime_mb), method=METHOD)
+
+
+def app_memory(meminfo: str) -> MemoryUse | Missing:
+    """Memory of an app from `dumpsys meminfo PID` (kilobytes): the summary of Android 7 on, else the table's total."""
+    match = re.search(r"^\s*TOTAL PSS:\s+([\d,]{1,15})\b", meminfo, re.MULTILINE) or re.search(
+        r"^\s*TOTAL:?\s+([\d,]{1,15})\b", meminfo, re.MULTILINE
+    )
+    digits = match.group(1).replace(",", "") if match else ""
+    if not digits or int(digits) == 0:
+        return Missing(reason="dumpsys meminfo gives no total: the app is not running, or this user may not ask")
+    return MemoryUse(peak_rss_mb=int(digits) / 1024, model_mb=None, method=METHOD_PSS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -92,7 +93,7 @@ class EnergyWatch:
 def power_use(trace: Trace, load_s: tuple[float, float], runs: int) -> PowerUse | Missing:
     """Power during the load and outside it, and the energy of one of the load's runs.
 
-    energy per inference = (P_load - P_idle) * T / N; its interval comes from the spread over windows of a second.
+    The interval comes from the spread over windows of a second.
 
     Args:
         trace: samples from before the load until after it.
@@ -105,7 +106,18 @@ def power_use(trace: Trace, load_s: tuple[float, float], runs: int) -> PowerUse 
     idle_mw += _windows_mw([sample for sample in trace if sample[0] > end_s])
     if len(load_mw) < 2 or len(idle_mw) < 2:
         return Missing(reason=f"{len(load_mw)} windows of power under load and {len(idle_mw)} idle; two of each needed")
-    s_per_run = (end_s - start_s) / runs
+    return from_windows(load_mw, idle_mw, (end_s - start_s) / runs, METHOD)
+
+
+def from_windows(load_mw: Sequence[float], idle_mw: Sequence[float], s_per_run: float, method: str) -> PowerUse:
+    """Power and energy of one inference from the mean power of windows of time, two or more of each kind.
+
+    energy per inference = (P_load - P_idle) * T / N; the windows must be long enough to be independent, since the
+    interval comes from their spread.
+
+    Args:
+        s_per_run: wall time of one inference, T / N.
+    """
     low_mw, high_mw = stats.difference_ci(load_mw, idle_mw)
     mean_mw, mean_idle_mw = float(np.mean(load_mw)), float(np.mean(idle_mw))
     return PowerUse(
@@ -113,7 +125,7 @@ def power_use(trace: Trace, load_s: tuple[float, float], runs: int) -> PowerUse 
         idle_mw=mean_idle_mw,
         energy_per_inference_mj=(mean_mw - mean_idle_mw) * s_per_run,
         ci95=(low_mw * s_per_run, high_mw * s_per_run),
-        method=METHOD,
+        method=method,
     )
 
 
