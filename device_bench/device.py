@@ -30,6 +30,7 @@ from device_bench.records import (
     ThermalState,
 )
 from device_bench.sidecar import Golden
+from device_bench.trials import Trial
 
 Elapsed = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 """A time that something took; a clock that gives 0 is broken, and would make an unbeatable latency."""
@@ -134,6 +135,8 @@ class Device(ABC):
 
     accelerators: tuple[Accelerator, ...] = ("cpu",)
     delegates: tuple[Delegate, ...] = ("xnnpack",)
+    formats: tuple[str, ...] = ("tflite",)
+    """Formats of the model files that run here."""
 
     @abstractmethod
     def info(self) -> DeviceInfo: ...
@@ -185,6 +188,10 @@ class Device(ABC):
     def power(self, job: Job) -> PowerUse | Missing:
         """Power and energy of the job's only model, in a pass of its own: no probe runs while latency is timed."""
         return Missing(reason=f"power is not measured on a {self.info().kind} of this kind")
+
+    def trials(self) -> tuple[Trial, ...]:
+        """What a self-test tries of this kind of device alone, before the models."""
+        return ()
 
     def close(self) -> None:  # noqa: B027 - most devices have nothing to let go of
         """Let go of the device; closing twice is harmless."""

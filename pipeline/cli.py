@@ -29,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+UNAVAILABLE = 3
 REJECTED = 4
 INTERRUPTED = 130
 
@@ -295,6 +296,35 @@ def devices(
         print(json.dumps([listing.model_dump() for listing in listings], indent=2))
     else:
         print_devices(listings)
+
+
+@app.command()
+def selftest(
+    device: Device = "host",
+    models: Annotated[
+        list[Path] | None, typer.Option("--model", help="Try this file (repeat for more) instead of a sample network.")
+    ] = None,
+    power: Annotated[bool, typer.Option(help="Measure power too; it loads the device for minutes.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Bundle to write; selftest.zip by default.", callback=_writable)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Try everything that a device can, and pack what was seen into a bundle to send in."""
+    from pipeline import progress
+    from pipeline.terminal import print_selftest
+    from pipeline.trial import try_device
+
+    bundle = out or Path("selftest.zip")
+    with progress.for_stderr() as shown:
+        result = try_device(device, models or (), bundle, power=power, progress=shown)
+    if as_json:
+        print(result.model_dump_json(indent=2))
+    else:
+        print_selftest(result)
+        print(f"bundle: {bundle}")
+    if not result.passed:
+        raise typer.Exit(UNAVAILABLE)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from device_bench.devices import DeviceListing
 from device_bench.records import ComparisonResult, Measurement
+from device_bench.selftest import SelfTest
 
 
 def print_measurements(measurements: Sequence[Measurement]) -> None:
@@ -72,6 +73,15 @@ def print_devices(listings: Sequence[DeviceListing]) -> None:
     for listing in listings:
         if listing.info is None:
             print(f"unreachable: {listing.spec}: {listing.reason}")
+
+
+def print_selftest(result: SelfTest) -> None:
+    info = result.device
+    print(f"{result.device_spec}: {info.model}, {info.os}, {info.abi} ({info.kind})")
+    table = _table(("trial", "left"), ("outcome", "left"), ("what was seen", "left"))
+    for trial in result.trials:
+        table.add_row(trial.name, trial.outcome, trial.detail)
+    _print(table)
 
 
 def _table(*columns: tuple[str, str]) -> Table:

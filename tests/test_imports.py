@@ -31,6 +31,7 @@ ORDER = (
     "training",
     "subject",
     "export",
+    "trial",
     "search",
     "report",
     "preflight",

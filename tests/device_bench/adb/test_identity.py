@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_bench.adb.identity import SCRIPT, identify, parse
+from device_bench.adb.identity import identify, parse
 from device_bench.errors import DeviceUnavailableError
 from device_bench.shell import Finished
 
