@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-DeviceKind = Literal["device", "host", "container", "emulator", "simulator", "fake"]
+DeviceKind = Literal["device", "host", "container", "emulator", "simulator", "fake", "unknown"]
+"""`unknown` is only in a log that somebody saved: it does not say where it was made."""
 Accelerator = Literal["cpu", "gpu", "npu", "ane"]
 Delegate = Literal["xnnpack", "none", "gpu", "nnapi", "npu"]
 Screen = Literal["any", "on", "off"]
@@ -50,11 +51,13 @@ class RuntimeInfo(Record):
 
 
 class ArtifactInfo(Record):
+    """A model file. Hash and size are None only in a log that somebody saved without the file."""
+
     path: str
-    sha256: str
+    sha256: str | None
     format: str
     precision: str | None
-    size_bytes: int
+    size_bytes: int | None
 
 
 class Readiness(Record):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from device_bench.records import Record
 
@@ -24,3 +25,22 @@ class Shell(Protocol):
             TransientDeviceError: the link broke or went silent; it is joined again by the next call.
             RunnerError: the command took longer than `timeout_s`.
         """
+
+
+class Remote(Shell, Protocol):
+    """A machine that also holds files of ours, and runs jobs that outlive a broken link; errors as for `run`."""
+
+    def cached(self, source: Path, suffix: str = "") -> str:
+        """The path there of a file with this content, pushed if it is not there yet; its name ends in `suffix`."""
+
+    def push(self, source: Path | bytes, target: str, mode: int = 0o644) -> Any:
+        """Put a file there, whole or not at all."""
+
+    def pull(self, path: str) -> bytes:
+        """The content of a file there."""
+
+    def start(self, argv: Sequence[str], folder: str, stdin: str = "") -> Any:
+        """Start a detached job that keeps its files in `folder`, which it makes; what it returns is for `collect`."""
+
+    def collect(self, job: Any, timeout_s: float) -> Finished:
+        """Wait for a job without disturbing it; an exit code of 128 + n is signal n. A job that is late is ended."""
