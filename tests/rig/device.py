@@ -18,6 +18,7 @@ from tests.rig.link import Link
 HERE = Path(__file__).parent
 PERSONALITIES = HERE / "personalities"
 PORT = 5555
+STOP_S = 20.0
 BOOT_S = 120.0  # an emulated one takes its time
 STORAGE_MB = 256
 TOOLS = ("unshare", "nsenter", "ip", "mount", "chroot")
@@ -149,13 +150,13 @@ class RigDevice:
         raise RigUnavailable(f"a device of the rig did not start within {BOOT_S:.0f} s")
 
     def _halt(self) -> None:
-        if self._machine:
-            stop(self._machine)
-            self._machine = None
-        while (
-            self._init_pid and Path(f"/proc/{self._init_pid}").exists()
-        ):  # killed with its parent; the rest of the device follows it
-            time.sleep(0.005)
+        if self._machine is None:
+            return
+        if self._init_pid and self._machine.poll() is None:
+            os.kill(self._init_pid, signal.SIGKILL)  # process 1: the kernel ends all others first; its parent reaps it
+            self._machine.wait(STOP_S)
+        stop(self._machine)
+        self._machine, self._init_pid = None, 0
 
     def _switch_off(self) -> None:
         self._halt()
@@ -278,7 +279,7 @@ def personality_layers(name: str) -> list[Path]:
 
 def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     process.kill()
-    process.wait(BOOT_S)
+    process.wait(STOP_S)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
             pipe.close()
