@@ -107,18 +107,22 @@ class RecoverSection(Section):
     learning_rate: Positive = 0.02
 
 
-class SearchBenchSection(Section):
+class BenchSection(BenchSpec):
+    """How the reported measurements are timed."""
+
+    processes: PositiveInt = 5
+
+    def spec(self) -> BenchSpec:
+        return BenchSpec(**self.model_dump())
+
+
+class SearchBenchSection(BenchSection):
     """The search's own spec: short, since it is asked once an episode."""
 
     warmup_runs: Annotated[int, Field(ge=0)] = 5
     timed_runs: PositiveInt = 20
     min_seconds: Annotated[float, Field(ge=0.0)] = 0.25
     processes: PositiveInt = 1
-    threads: PositiveInt = 1
-    accelerator: Literal["cpu", "gpu", "npu", "ane"] = "cpu"
-
-    def spec(self) -> BenchSpec:
-        return BenchSpec(**self.model_dump())
 
 
 class ProfileSection(Section):
@@ -155,18 +159,6 @@ class SearchSection(Section):
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}
-
-
-class BenchSection(Section):
-    warmup_runs: Annotated[int, Field(ge=0)] = 10
-    timed_runs: PositiveInt = 50
-    min_seconds: Annotated[float, Field(ge=0.0)] = 1.0
-    processes: PositiveInt = 5
-    threads: PositiveInt = 1
-    accelerator: Literal["cpu", "gpu", "npu", "ane"] = "cpu"
-
-    def spec(self) -> BenchSpec:
-        return BenchSpec(**self.model_dump())
 
 
 class FinetuneSection(Section):
