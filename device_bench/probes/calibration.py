@@ -27,8 +27,8 @@ LOAD_A = (0.05, 10.0)
 MIN_CHARGE_STEPS = 4
 TOLERANCE = 3.0
 """Factor between the charge that left by the counter and by the current that still tells one unit from the other."""
-MICRO, MILLI = 1e-6, 1e-3
-UNIT_NAMES = {MICRO: "microamperes", MILLI: "milliamperes"}
+Unit = Literal["microamperes", "milliamperes"]
+UNITS_A: dict[Unit, float] = {"microamperes": 1e-6, "milliamperes": 1e-3}
 
 
 class Calibration(Record):
@@ -38,8 +38,13 @@ class Calibration(Record):
     """Where the current is read, since sysfs and the service may differ."""
     sign: Literal[-1, 1]
     """Times the reading gives a positive current while discharging."""
-    unit_a: float
+    unit: Unit
     by: Literal["charge counter", "size"]
+
+    @property
+    def signed_unit_a(self) -> float:
+        """Amperes of discharge that a reading of 1 stands for."""
+        return self.sign * UNITS_A[self.unit]
 
 
 def calibrate(trace: BatteryTrace, phases: Phases, device_id: str) -> Calibration | Missing:
@@ -47,11 +52,11 @@ def calibrate(trace: BatteryTrace, phases: Phases, device_id: str) -> Calibratio
     sign = _sign(phases)
     if isinstance(sign, Missing):
         return sign
-    unit_a = _by_size(phases)
-    charged = _by_charge(trace, unit_a)
+    unit = _by_size(phases)
+    charged = _by_charge(trace, unit)
     if isinstance(charged, Missing):
         return charged
-    if unit_a is None:
+    if unit is None:
         mean = sum(phases.load_current) / len(phases.load_current)
         return Missing(
             reason=f"the battery's current reads {mean:.0f} under load, which is between {LOAD_A[0]:g} and "
@@ -61,7 +66,7 @@ def calibrate(trace: BatteryTrace, phases: Phases, device_id: str) -> Calibratio
         device_id=device_id,
         source=source_name(trace),
         sign=sign,
-        unit_a=unit_a,
+        unit=unit,
         by="charge counter" if charged else "size",
     )
 
@@ -76,7 +81,7 @@ def reconcile(found: Calibration | Missing, path: Path, source: str) -> Calibrat
     A new one is remembered.
 
     Raises:
-        OSError: it could not be written.
+        OSError: it could not be read or written.
     """
     kept = load(path)
     if isinstance(kept, Missing):
@@ -85,7 +90,7 @@ def reconcile(found: Calibration | Missing, path: Path, source: str) -> Calibrat
         if isinstance(found, Calibration):
             save(found, path)
         return found
-    if isinstance(found, Calibration) and (found.sign, found.unit_a) != (kept.sign, kept.unit_a):
+    if isinstance(found, Calibration) and found.signed_unit_a != kept.signed_unit_a:
         return Missing(
             reason=f"this load step says that the battery's current is in {_words(found)}, an earlier one said "
             f"{_words(kept)}; remove {path} to calibrate anew"
@@ -100,12 +105,17 @@ def default_path(device_id: str) -> Path:
 
 
 def load(path: Path) -> Calibration | Missing | None:
+    """The calibration in a file; None where there is no file.
+
+    Raises:
+        OSError: there is one, and it could not be read.
+    """
     try:
         return Calibration.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as error:
-        return Missing(reason=f"{path} holds no calibration ({type(error).__name__}); remove it to calibrate anew")
+    except ValidationError:
+        return Missing(reason=f"{path} holds no calibration; remove it to calibrate anew")
 
 
 def save(calibration: Calibration, path: Path) -> None:
@@ -129,7 +139,7 @@ def _sign(phases: Phases) -> Literal[-1, 1] | Missing:
     return sign
 
 
-def _by_charge(trace: BatteryTrace, by_size: float | None) -> float | Missing | None:
+def _by_charge(trace: BatteryTrace, by_size: Unit | None) -> Unit | Missing | None:
     """The unit from the charge counter's fall over the trace; None where the counter is missing or too coarse.
 
     A counter in milliampere hours beside a current in milliamperes would pass for a pair in micro: so size must agree.
@@ -142,21 +152,21 @@ def _by_charge(trace: BatteryTrace, by_size: float | None) -> float | Missing | 
     inside = readings[falls[0] : falls[-1] + 1]
     fallen_uah = (inside[0].charge_uah or 0) - (inside[-1].charge_uah or 0)
     by_current = sum(abs(a.current) * (b.uptime_s - a.uptime_s) for a, b in pairwise(inside)) / 3600
-    for unit_a in (MICRO, MILLI):
+    for unit, unit_a in UNITS_A.items():
         ratio = fallen_uah / (by_current * unit_a * 1e6)
-        if 1 / TOLERANCE < ratio < TOLERANCE and unit_a == by_size:
-            return unit_a
+        if 1 / TOLERANCE < ratio < TOLERANCE and unit == by_size:
+            return unit
     return Missing(
         reason=f"the charge counter fell by {fallen_uah} uAh while the battery's current adds up to {by_current:.0f} "
         "in its own unit: no unit fits both"
     )
 
 
-def _by_size(phases: Phases) -> float | None:
+def _by_size(phases: Phases) -> Unit | None:
     mean = abs(sum(phases.load_current)) / len(phases.load_current)
-    return next((unit for unit in (MICRO, MILLI) if LOAD_A[0] <= mean * unit <= LOAD_A[1]), None)
+    return next((unit for unit, unit_a in UNITS_A.items() if LOAD_A[0] <= mean * unit_a <= LOAD_A[1]), None)
 
 
 def _words(calibration: Calibration) -> str:
     direction = "positive" if calibration.sign > 0 else "negative"
-    return f"{UNIT_NAMES.get(calibration.unit_a, 'an unknown unit')}, {direction} while discharging"
+    return f"{calibration.unit}, {direction} while discharging"

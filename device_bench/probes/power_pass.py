@@ -96,11 +96,11 @@ def battery_power(text: str, load: LoadRun, device_id: str, path: Path) -> Power
     except OSError as error:
         return Missing(
             reason=f"the calibration of this device's battery cannot be kept in {path} ({error.strerror}); "
-            "set XDG_STATE_HOME to a folder that can be written"
+            "set XDG_STATE_HOME to a folder that can be read and written"
         )
     if isinstance(held, Missing):
         return held
-    to_mw = 1e3 * held.sign * held.unit_a
+    to_mw = 1e3 * held.signed_unit_a
     method = (
         f"battery current x voltage ({calibration.source_name(trace)}, renewed about every {phases.renewed_s:.2g} s, "
         f"windows of {phases.window_s:.2g} s), unit and sign by a load step and the {held.by}; "

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_bench.device import Missing
-from device_bench.probes.memory import memory_use, status_mb
+from device_bench.probes.memory import app_memory, memory_use, status_mb
 from device_bench.records import MemoryUse
+from tests.device_bench.probes import dumps
 
 # /proc/self/status of Linux 6.18, shortened
 STATUS = """Name:\tpython3
@@ -49,3 +50,22 @@ def test_model_is_the_peak_less_what_was_there_before():
 def test_a_figure_that_cannot_be_had_says_why(before, after, reason):
     use = memory_use(before, after)
     assert isinstance(use, Missing) and reason in use.reason
+
+
+@pytest.mark.parametrize("text", [dumps.MEMINFO, dumps.MEMINFO.partition(" App Summary")[0]])
+def test_an_apps_memory_is_the_total_of_either_table(text):
+    memory = app_memory(text)
+    assert isinstance(memory, MemoryUse)
+    assert (memory.peak_rss_mb, memory.model_mb) == (80.0, None)
+    assert "not its peak" in memory.method
+
+
+@pytest.mark.parametrize("text", ["", "No process found for: 4321", "TOTAL PSS: 0", "TOTAL PSS: ,", "TOTAL PSS: x"])
+def test_an_app_that_is_gone_has_no_memory(text):
+    memory = app_memory(text)
+    assert isinstance(memory, Missing) and "not running" in memory.reason
+
+
+@given(st.text())
+def test_garbage_for_an_app_is_never_an_error(text):
+    app_memory(text)
