@@ -1,0 +1,111 @@
+"""Commands on a device, over a link: what files, jobs and the lock are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Sequence
+
+from device_bench.adb.link import MAX_OUTPUT_BYTES, Link
+from device_bench.adb.shell import MAX_STDERR_BYTES, Call, RawFinished
+from device_bench.errors import DeviceUnavailableError, RunnerError, TransientDeviceError
+from device_bench.shell import Finished
+
+RECONNECT_S = 30.0
+"""How long a lost link is called for before the device counts as gone."""
+RUN_VARIABLE = "POCKETPRUNE_RUN"
+
+# Kills every process that has a line like $1 in its environment. Again until none is left: they may be forking.
+REAP = r"""
+reap() {
+  for turn in 1 2 3 4 5; do
+    found=
+    for file in /proc/[0-9]*/environ; do
+      if { tr '\000' '\n' <"$file"; } 2>/dev/null | grep -q "$1"; then
+        pid=${file#/proc/}
+        kill -9 "${pid%/environ}" && found=1
+      fi
+    done
+    [ "$found" ] || return 0
+  done
+}
+"""
+
+
+class StorageFullError(DeviceUnavailableError):
+    pass
+
+
+class Caller:
+    """Runs argument lists and small scripts on the device of a link."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def call(self, argv: Sequence[str], timeout_s: float, limit_bytes: int = MAX_OUTPUT_BYTES) -> RawFinished:
+        """Run a command to its end; what does not end in time is killed, with all that it started.
+
+        Raises:
+            TransientDeviceError: the link broke or went silent; it is joined again by the next call.
+            RunnerError: it took longer than `timeout_s`, or printed more than `limit_bytes`.
+        """
+        call = Call(argv)
+        try:
+            return call.finish(self.link.execute(call.line, timeout_s, limit_bytes + 2 * MAX_STDERR_BYTES))
+        except TransientDeviceError:
+            raise
+        except BaseException:
+            with contextlib.suppress(DeviceUnavailableError, RunnerError):
+                self.reap(f"^{call.variable}$")
+            raise
+
+    def run(self, argv: Sequence[str], timeout_s: float = 20.0, check: bool = False) -> Finished:
+        """As `call`, with text; `check` makes an exit code other than 0 a RunnerError."""
+        raw = self.call(argv, timeout_s)
+        finished = Finished(
+            exit_code=raw.exit_code,
+            stdout=raw.stdout.decode("utf-8", "replace"),
+            stderr=raw.stderr.decode("utf-8", "replace"),
+        )
+        if check and finished.exit_code != 0:
+            raise RunnerError(
+                f"{self.link.description}: {argv[0]} ended with exit code {finished.exit_code}: "
+                f"{finished.stderr.strip()[-400:] or 'it gave no reason'}"
+            )
+        return finished
+
+    def script(self, text: str, *arguments: str, timeout_s: float = 20.0) -> str:
+        """Run a script of ours; its arguments are $1, $2, ... and never part of its text.
+
+        Raises:
+            StorageFullError: it failed for want of space.
+            DeviceUnavailableError: it failed.
+        """
+        finished = self.run(["sh", "-c", text, "pocketprune", *arguments], timeout_s)
+        if finished.exit_code == 0:
+            return finished.stdout
+        reason = finished.stderr.strip()[-400:] or f"exit code {finished.exit_code}"
+        if re.search("no space left|disk quota exceeded", reason, re.IGNORECASE):
+            raise StorageFullError(f"{self.link.description}: the device's storage is full: {reason}")
+        raise DeviceUnavailableError(f"{self.link.description}: the device refused: {reason}")
+
+    def reap(self, pattern: str) -> None:
+        """Kill the processes that have such a line in their environment."""
+        call = Call(["sh", "-c", REAP + 'reap "$1"', "pocketprune", pattern])
+        call.finish(self.link.execute(call.line, timeout_s=20.0))
+
+    def rejoin(self, within_s: float = RECONNECT_S) -> None:
+        """Join a lost link again, which may take the device a while.
+
+        Raises:
+            TransientDeviceError: it did not come back in time.
+        """
+        deadline_s = time.monotonic() + within_s
+        while True:
+            try:
+                return self.link.reconnect()
+            except TransientDeviceError:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.5)
