@@ -155,7 +155,7 @@ class Device(ABC):
         Raises:
             UsageError: with those that are.
         """
-        where = f"the {self.info().kind} {self.info().model}"
+        where = f"{self.info().model} ({self.info().kind})"
         if spec.accelerator not in self.accelerators:
             raise UsageError(
                 f"accelerator {spec.accelerator!r}: {where} is measured on {', '.join(self.accelerators)} only; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import device_bench
 import models
+from device_bench.errors import UsageError
 from pipeline import data
 from pipeline.config import Config
 from pipeline.errors import ConfigError, RewardRejectedError
@@ -33,19 +34,18 @@ def check_devices(config: Config) -> None:
 
     Raises:
         DeviceBenchError: a device spec that cannot be read, or a device that is not there.
-        ConfigError: a device lacks the accelerator that it shall be measured on.
+        ConfigError: a device lacks the accelerator or the delegate that it shall be measured with.
         RewardRejectedError: a device is of a kind that must not pay rewards.
     """
-    wanted = {
-        "search.bench.accelerator": config.search.bench.accelerator,
-        "bench.accelerator": config.bench.accelerator,
-    }
+    wanted = {"search.bench": config.search.bench.spec(), "bench": config.bench.spec()}
     for spec in config.device_specs():
         with device_bench.open_device(spec) as device:
-            kind, accelerators = device.info().kind, device.accelerators
-        for key, accelerator in wanted.items():
-            if accelerator not in accelerators:
-                raise ConfigError(f"{key}: {spec} has no {accelerator!r}; choose from {', '.join(accelerators)}")
+            kind = device.info().kind
+            for key, bench in wanted.items():
+                try:
+                    device.check_accelerator(bench)
+                except UsageError as error:
+                    raise ConfigError(f"{key}.{error}") from error
         if kind not in config.search.reward_from:
             raise RewardRejectedError(
                 f"{spec} is of kind {kind!r}, and search.reward_from allows {', '.join(config.search.reward_from)}: "

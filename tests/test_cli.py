@@ -93,7 +93,7 @@ VALUE_MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
     "no such accelerator": (
         {"bench__accelerator": "npu"},
         2,
-        "bench.accelerator: fake://lab has no 'npu'; choose from",
+        "bench.accelerator 'npu': fake device lab (fake) is measured on cpu only",
     ),
     "unknown device": ({"device": "phone://x"}, 2, "known: fake, host"),
     "device is gone": ({"device": "fake://gone"}, 3, "not there"),
