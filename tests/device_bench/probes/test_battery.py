@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_bench.device import Missing
-from device_bench.probes.battery import SERVICE_INTERVAL_S, BatteryTrace, Phases, cut, parse_trace, sampler_argv
+from device_bench.probes.battery import BatteryTrace, Phases, cut, parse_trace, sampler_argv
 from tests.device_bench.probes import dumps
 from tests.device_bench.probes.gauges import LOAD, VOLTS, gauge_text
 from tests.device_bench.probes.shells import program
@@ -23,7 +23,7 @@ def trace(text: str) -> BatteryTrace:
 
 
 def sample(sh: list[str], bin_dir: Path, sysfs: Path, seconds: int) -> BatteryTrace | Missing:
-    argv = [*sh, *sampler_argv(seconds, str(sysfs))[1:]]
+    argv = [*sh, *sampler_argv(seconds, str(sysfs))[1:-2], "0.2", str(seconds)]
     environment = {"PATH": f"{bin_dir}:/usr/bin:/bin"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment, check=True)
     assert done.stderr == ""
@@ -54,7 +54,7 @@ def test_the_sampler_asks_the_service_where_sysfs_is_closed(tmp_path: Path, sh):
     (tmp_path / "dump").write_text(dumps.BATTERY)
     program(tmp_path / "bin", "cmd", '[ "$*" = "battery get -f current_now" ] && echo 431')
     program(tmp_path / "bin", "dumpsys", f'cat "{tmp_path}/dump"')
-    sampled = sample(sh, tmp_path / "bin", tmp_path / "none", int(2 * SERVICE_INTERVAL_S))
+    sampled = sample(sh, tmp_path / "bin", tmp_path / "none", 2)
     assert isinstance(sampled, BatteryTrace)
     assert sampled.source == "service"
     reading = sampled.readings[0]
