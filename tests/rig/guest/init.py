@@ -17,6 +17,7 @@ from typing import Any
 import sensors
 
 SETTINGS = Path("/opt/rig/settings.json")
+DEVICE = Path("/opt/rig/device.json")  # where a phone differs from the others
 RESTART_S = 0.3
 TICK_S = 0.1
 
@@ -39,14 +40,18 @@ def start_adbd(settings: dict[str, Any]) -> int:
 
 def main() -> None:
     settings = json.loads(SETTINGS.read_text())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    if DEVICE.exists():
+        settings["sensors"] |= json.loads(DEVICE.read_text())
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # what Python ignores or catches, every process here would inherit
     child_ended, wake = os.pipe()
     for descriptor in (0, child_ended, wake):
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     player = sensors.Sensors(settings["sensors"]) if "sensors" in settings else None
+    if player:
+        player.tick(time.monotonic(), ours={1})  # nobody is to find a phone without its sensors
     adbd = start_adbd(settings)
     while True:
         # Without sensors to play it sleeps until something happens: nobody's timing is disturbed.

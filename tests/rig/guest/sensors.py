@@ -19,10 +19,11 @@ RUN = Path("/run/rig")
 SCREEN = RUN / "control/screen"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SMOOTHING_S = 0.2
+IDLE_LOAD = 0.2
 
 
 class Sensors:
-    """`settings` are the personality's; see personalities/phone/opt/rig/settings.json for all of them."""
+    """`settings` are the personality's; personalities/phone/opt/rig/settings.json has all of them."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
@@ -30,24 +31,29 @@ class Sensors:
         self.temperature_c: float = settings["start_c"]
         self.charge_uah: float = settings["capacity_mah"] * 10.0 * settings["level_percent"]
         self.rails_mj: dict[str, float] = dict.fromkeys(settings["rails"], 1000.0)
-        self.time_in_state: dict[int, float] = dict.fromkeys(settings["frequencies_khz"], 0.0)
-        self.frequency_khz: int = max(settings["frequencies_khz"])
+        self.frequencies: list[int] = sorted(settings["frequencies_khz"])
+        self.time_in_state_s: dict[int, float] = dict.fromkeys(self.frequencies, 0.0)
         self.last_s: float | None = None
         self.last_cpu_s: dict[int, float] = {}
-        for folder in (RUN / "dumpsys", SCREEN.parent, BATTERY):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.templates = [file for file in TEMPLATES.rglob("*") if file.is_file()]
+        SCREEN.parent.mkdir(parents=True)
         SCREEN.parent.chmod(0o777)  # `input` runs as the shell's user
         SCREEN.write_text(settings["screen"])
         SCREEN.chmod(0o666)
-        for name in settings["absent"]:
-            (SYS / name).unlink(missing_ok=True)
 
     def tick(self, now_s: float, ours: set[int]) -> None:
         seconds = 0.0 if self.last_s is None else now_s - self.last_s
         self.last_s = now_s
         self.observe_load(seconds, ours)
         self.advance(seconds)
-        self.publish(now_s)
+        texts = {**self.battery(), **self.heat(), **self.clocks()}
+        for path, text in texts.items():
+            put(SYS / path, f"{text}\n", 0o600 if path in self.settings["unreadable"] else 0o644)
+        values = self.values(now_s)
+        if "class/power_supply/battery/current_now" not in self.settings["unreadable"]:
+            put(RUN / "current_now", f"{values['current_now']}\n")
+        for template in self.templates:
+            put(RUN / "dumpsys" / template.relative_to(TEMPLATES), Template(template.read_text()).substitute(values))
 
     def observe_load(self, seconds: float, ours: set[int]) -> None:
         cpu_s = {pid: used for pid, used in processor_seconds().items() if pid not in ours}
@@ -57,89 +63,100 @@ class Sensors:
             self.load += (used_s / seconds - self.load) * (1 - math.exp(-seconds / SMOOTHING_S))
 
     def advance(self, seconds: float) -> None:
-        heat = self.settings["heat"]
+        settings, heat = self.settings, self.settings["heat"]
         target_c = heat["ambient_c"] + heat["c_per_core"] * self.load
         self.temperature_c += (target_c - self.temperature_c) * (1 - math.exp(-seconds / heat["time_constant_s"]))
-        throttled = self.temperature_c >= heat["throttle_above_c"]
-        frequencies = self.settings["frequencies_khz"]
-        self.frequency_khz = min(frequencies) if throttled or self.load < 0.2 else max(frequencies)
-        self.status = heat["throttle_status"] if throttled else 0
-        self.time_in_state[self.frequency_khz] += seconds
-        self.current_ma = self.settings["idle_ma"] + self.settings["ma_per_core"] * self.load
-        if self.settings["plugged"]:
-            self.current_ma -= self.settings["charger_ma"]
+        self.throttled = self.temperature_c >= heat["throttle_above_c"]
+        self.cap_khz = self.frequencies[-2] if self.throttled else self.frequencies[-1]
+        self.frequency_khz = self.cap_khz if self.load >= IDLE_LOAD else self.frequencies[0]
+        self.time_in_state_s[self.frequency_khz] += seconds
+        drawn_ma = settings["idle_ma"] + settings["ma_per_core"] * self.load
+        self.current_ma = drawn_ma - (settings["charger_ma"] if settings["plugged"] else 0)
         self.charge_uah -= self.current_ma * 1000 * seconds / 3600
-        for name, (idle_mw, mw_per_core) in self.settings["rails"].items():
+        for name, (idle_mw, mw_per_core) in settings["rails"].items():
             self.rails_mj[name] += (idle_mw + mw_per_core * self.load) * seconds
 
-    def publish(self, now_s: float) -> None:
-        values = self.values(now_s)
-        for name in ("current_now", "voltage_now", "temp", "capacity", "status", "charge_counter"):
-            if f"class/power_supply/battery/{name}" not in self.settings["absent"]:
-                put(BATTERY / name, f"{values[name]}\n", self.mode(BATTERY / name))
-        put(RUN / "current_now", f"{values['current_now']}\n")
-        for number, kind in enumerate(self.settings["zones"]):
-            zone = SYS / f"class/thermal/thermal_zone{number}"
-            put(zone / "type", kind + "\n")
-            put(zone / "temp", f"{round(self.temperature_c * 1000)}\n", self.mode(zone / "temp"))
-        self.publish_frequencies()
-        for template in TEMPLATES.rglob("*"):
-            if template.is_file():
-                text = Template(template.read_text()).substitute(values)
-                put(RUN / "dumpsys" / template.relative_to(TEMPLATES), text)
-
-    def publish_frequencies(self) -> None:
-        states = "".join(f"{khz} {round(s * 100)}\n" for khz, s in sorted(self.time_in_state.items()))
-        frequencies = self.settings["frequencies_khz"]
-        for cpu in range(os.cpu_count() or 1):
-            folder = SYS / f"devices/system/cpu/cpu{cpu}/cpufreq"
-            put(folder / "scaling_cur_freq", f"{self.frequency_khz}\n")
-            put(folder / "cpuinfo_max_freq", f"{max(frequencies)}\n")
-            put(folder / "scaling_max_freq", f"{min(frequencies) if self.status else max(frequencies)}\n")
-            put(folder / "scaling_available_frequencies", " ".join(map(str, sorted(frequencies))) + "\n")
-            put(folder / "stats/time_in_state", states)
-
     def values(self, now_s: float) -> dict[str, object]:
-        """What the templates may name: in the units that Android's own texts use."""
+        """What the templates may name, in the units that Android's own texts use."""
+        plugged = self.settings["plugged"]
         screen_on = SCREEN.read_text().strip() == "on"
         ma = self.current_ma * self.settings["discharge_sign"]
-        voltage_mv = self.settings["voltage_mv"] - 0.05 * self.current_ma
-        celsius = self.temperature_c
         return {
-            "current_now": round(ma * 1000 if self.settings["current_unit"] == "uA" else ma),
-            "voltage_now": round(voltage_mv * 1000),
-            "voltage_mv": round(voltage_mv),
-            "temp": round(celsius * 10),
-            "celsius": f"{celsius:.1f}",
-            "thermal_status": self.status,
+            "battery_note": self.settings["battery_note"],
             "capacity": self.settings["level_percent"],
-            "status": "Charging" if self.settings["plugged"] else "Discharging",
-            "status_number": 2 if self.settings["plugged"] else 3,
-            "usb_powered": str(bool(self.settings["plugged"])).lower(),
+            "capacity_mah": self.settings["capacity_mah"],
             "charge_counter": round(self.charge_uah),
+            "current_now": round(ma * 1000 if self.settings["current_unit"] == "uA" else ma),
+            "voltage_mv": round(self.settings["voltage_mv"] - 0.05 * self.current_ma),
+            "temp": round(self.temperature_c * 10),
+            "celsius": f"{self.temperature_c:.1f}",
+            "thermal_status": self.settings["heat"]["throttle_status"] if self.throttled else 0,
+            "cooling_state": int(self.throttled),
+            "status": "Charging" if plugged else "Discharging",
+            "status_number": 2 if plugged else 3,
+            "usb_powered": "true" if plugged else "false",
             "wakefulness": "Awake" if screen_on else "Asleep",
             "display": "ON" if screen_on else "OFF",
             "uptime_ms": round(now_s * 1000),
-            "rail_rows": self.rail_rows(),
+            "rail_rows": "\n".join(f"    {name:<40}{mj:>18.2f} mWs (0.00)" for name, mj in self.rails_mj.items()),
         }
 
-    def rail_rows(self) -> str:
-        return "\n".join(f"    {name:<50}{mj:>18.2f} mWs ({0.0:.2f})" for name, mj in self.rails_mj.items())
+    def battery(self) -> dict[str, object]:
+        values = self.values(0.0)
+        folder = "class/power_supply/battery"
+        same = ("capacity", "status", "temp", "charge_counter", "current_now")
+        return {
+            **{f"{folder}/{name}": values[name] for name in same},
+            f"{folder}/type": "Battery",
+            f"{folder}/present": 1,
+            f"{folder}/voltage_now": round(self.settings["voltage_mv"] * 1000 - 50 * self.current_ma),
+            "class/power_supply/usb/type": "USB",
+            "class/power_supply/usb/online": int(self.settings["plugged"]),
+        }
 
-    def mode(self, path: Path) -> int:
-        return 0o600 if str(path.relative_to(SYS)) in self.settings["unreadable"] else 0o644
+    def heat(self) -> dict[str, object]:
+        texts: dict[str, object] = {
+            "class/thermal/cooling_device0/type": "thermal-cpufreq-0",
+            "class/thermal/cooling_device0/cur_state": int(self.throttled),
+        }
+        for number, kind in enumerate(self.settings["zones"]):
+            texts[f"class/thermal/thermal_zone{number}/type"] = kind
+            texts[f"class/thermal/thermal_zone{number}/temp"] = round(self.temperature_c * 1000)
+        return texts
+
+    def clocks(self) -> dict[str, object]:
+        """One policy for all processors; a processor's own folder is a link to it, as in a real /sys."""
+        folder = "devices/system/cpu/cpufreq/policy0"
+        cpus = range(os.cpu_count() or 1)
+        for cpu in cpus:
+            link = SYS / f"devices/system/cpu/cpu{cpu}/cpufreq"
+            if link.parent.is_dir() and not link.is_symlink():
+                link.symlink_to("../cpufreq/policy0")
+        return {
+            f"{folder}/related_cpus": " ".join(map(str, cpus)),
+            f"{folder}/scaling_governor": "schedutil",
+            f"{folder}/scaling_cur_freq": self.frequency_khz,
+            f"{folder}/scaling_min_freq": self.frequencies[0],
+            f"{folder}/scaling_max_freq": self.cap_khz,
+            f"{folder}/cpuinfo_max_freq": self.frequencies[-1],
+            f"{folder}/scaling_available_frequencies": " ".join(map(str, self.frequencies)),
+            f"{folder}/stats/time_in_state": "\n".join(
+                f"{f} {round(self.time_in_state_s[f] * 100)}" for f in self.frequencies
+            ),
+        }
 
 
 def processor_seconds() -> dict[int, float]:
     """Processor time that each process has used so far, user and system."""
     used = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
             try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                with open(f"/proc/{name}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
             except OSError:
                 continue  # it ended meanwhile
-            used[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+            used[int(name)] = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
     return used
 
 

@@ -16,6 +16,8 @@ mkdir -p "$root/$storage"
 mount -t tmpfs -o "size=$size,mode=1777" rig "$root/$storage"
 if [ "$phone" = yes ]; then
   rm -f "$root"/usr/bin/python3*
+  echo shell:x:2000:2000::/:/bin/sh >>"$root/etc/passwd"
+  echo shell:x:2000: >>"$root/etc/group"
   chown 2000:2000 "$root/$storage"
 fi
 ip link set lo up
