@@ -136,9 +136,10 @@ def assemble(
     latency = _latency(models)
     memory, thermal, delegate = _largest_memory(results), _thermal(results), models[0].delegate
     missing = {"ops": "the runner gives no times of single operations"} if models[0].ops is None else {}
+    missing |= models[0].missing
     for name, value in (("memory", memory), ("thermal", thermal), ("delegate", delegate), ("ops", models[0].ops)):
         if value is None:
-            missing[name] = {**missing, **results[0].missing, **models[0].missing}[name]
+            missing[name] = {**results[0].missing, **missing}[name]
     if isinstance(power, Missing):
         missing["power"] = power.reason
     missing |= _latency_missing(latency, models[0])
@@ -188,7 +189,7 @@ def _rejections(result: JobResult, model: ModelRun, golden: Golden | None) -> li
     if result.thermal is not None and result.thermal.throttled:
         reasons.append("throttled")
     if model.delegate is not None:
-        reasons += _delegate_rejections(model.delegate)
+        reasons += delegate_rejections(model.delegate)
     if golden is not None and model.golden_error is not None and not model.golden_error <= golden.max_rel_error:
         reasons.append(
             f"wrong answer: differs from the golden outputs by {model.golden_error:.2g} of the largest "
@@ -197,7 +198,7 @@ def _rejections(result: JobResult, model: ModelRun, golden: Golden | None) -> li
     return reasons
 
 
-def _delegate_rejections(use: DelegateUse) -> list[str]:
+def delegate_rejections(use: DelegateUse) -> list[str]:
     """Whole networks run in one piece on the delegate; several pieces, or operations outside, cost a multiple."""
     if use.partitions == 0:
         return [f"not delegated: {use.name} took none of {use.nodes_total} operations"]
