@@ -1,0 +1,101 @@
+"""What runs of `benchmark_model` beside the timed ones say: times of operations, outputs, memory.
+
+Each is a run of its own: a profile, a poll of /proc or a file written would be in the timing otherwise.
+"""
+
+from __future__ import annotations
+
+from device_bench.device import Job, Missing
+from device_bench.errors import RunnerError
+from device_bench.records import MemoryUse, OpTime, Record
+from device_bench.runners.benchmark_golden import OUTPUT_FLAG, examples, input_flags, outputs_error, raw
+from device_bench.runners.benchmark_tool import Placed, Tool, read_run, timed_part
+
+PROFILE_RUNS = 5
+MEMORY_SECONDS = 0.5
+NO_PROFILE = "this benchmark_model gave no table of operations"
+NO_OUTPUTS = (
+    "this benchmark_model writes no outputs (no --output_filepath, as in LiteRT 2): its answers are not checked"
+)
+MEMORY_METHOD = "VmHWM of benchmark_model, polled in a run of its own; model_mb: growth since its start, by its own log"
+
+# Prints the last VmHWM of its arguments' process; that line of /proc/PID/status is gone once the process has ended.
+PEAK_MARK = "POCKETPRUNE-VMHWM"
+PEAK_SCRIPT = f"""
+"$@" & pid=$!
+while line=$(grep VmHWM "/proc/$pid/status" 2>/dev/null) && [ -n "$line" ]; do
+  peak=$line
+  sleep 0.05 || sleep 1
+done
+wait "$pid"
+code=$?
+echo "{PEAK_MARK} $peak"
+exit $code
+"""
+# Prints the device's clock after its arguments' process, whose exit code it keeps.
+CLOCK_MARK = "POCKETPRUNE-UPTIME"
+CLOCK_SCRIPT = f"""
+"$@"
+code=$?
+read now idle < /proc/uptime
+echo "{CLOCK_MARK} $now"
+exit $code
+"""
+
+
+class Load(Record):
+    """A load on the device and when it was, in seconds of the device's uptime."""
+
+    start_s: float
+    end_s: float
+    runs: int
+
+
+def profile(tool: Tool, job: Job, model: Placed, folder: str) -> tuple[OpTime, ...] | Missing:
+    """Time of each operation."""
+    argv = tool.argv(job, model, PROFILE_RUNS, 0.0, warmup=1)
+    argv += ["--enable_op_profiling=true", "--use_profiler=true"]  # TFLite's name and LiteRT 2's
+    return read_run(tool.execute(argv, folder, job, model)).ops or Missing(reason=NO_PROFILE)
+
+
+def golden_error(tool: Tool, job: Job, model: Placed, folder: str) -> float | Missing | None:
+    """Largest relative error from the golden outputs; None where the model has none."""
+    if model.model.golden is None:
+        return None
+    worst = 0.0
+    for example in examples(model.model.golden, model.graph, model.model.path):
+        files = [tool.fresh(folder, "golden.bin") for _ in example.inputs]
+        flags = input_flags(model.graph, example, files)
+        if isinstance(flags, Missing):
+            return flags
+        for tensor, file in zip(example.inputs, files, strict=True):
+            tool.remote.push(raw(tensor), file)
+        written = tool.fresh(folder, "golden.out")
+        argv = [*tool.argv(job, model, 1, 0.0, warmup=0), *flags, f"{OUTPUT_FLAG}={written}"]
+        run = read_run(tool.execute(argv, folder, job, model))
+        if OUTPUT_FLAG in run.unknown_flags or tool.remote.run(["test", "-f", written]).exit_code != 0:
+            return Missing(reason=NO_OUTPUTS)
+        worst = max(worst, outputs_error(tool.remote.pull(written), example.outputs))
+    return worst
+
+
+def memory(tool: Tool, job: Job, model: Placed, folder: str) -> MemoryUse | Missing:
+    """Peak of the tool's process and, of that, the model's part by the tool's own account."""
+    argv = tool.argv(job, model, 1, MEMORY_SECONDS, job.warmup_runs)
+    finished = tool.execute(["sh", "-c", PEAK_SCRIPT, "sh", *argv], folder, job, model)
+    words = finished.stdout.rpartition(PEAK_MARK)[2].split()
+    if len(words) != 3 or words[0] != "VmHWM:" or not words[1].isdecimal():
+        return Missing(reason="the device shows no VmHWM in /proc/PID/status")
+    return MemoryUse(peak_rss_mb=int(words[1]) / 1024, model_mb=read_run(finished).overall_mb, method=MEMORY_METHOD)
+
+
+def load(tool: Tool, job: Job, model: Placed, folder: str, seconds: float) -> Load:
+    """Keep the device busy with inferences for some seconds; loading and warm-up before them do not count."""
+    argv = tool.argv(job, model, 1, seconds, job.warmup_runs)
+    finished = tool.execute(["sh", "-c", CLOCK_SCRIPT, "sh", *argv], folder, job, model, seconds)
+    try:
+        end_s = float(finished.stdout.rpartition(CLOCK_MARK)[2].split()[0])
+    except (IndexError, ValueError) as error:
+        raise RunnerError("the device's clock (/proc/uptime) could not be read after the load") from error
+    timed = timed_part(read_run(finished), finished, model)
+    return Load(start_s=end_s - timed.n * timed.mean / 1e3, end_s=end_s, runs=timed.n)

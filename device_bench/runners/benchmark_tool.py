@@ -1,0 +1,103 @@
+"""One `benchmark_model` binary on one device: its command line, and a run of it."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from device_bench.device import Job, JobModel, RunAggregate
+from device_bench.errors import UsageError
+from device_bench.records import Record
+from device_bench.runners.benchmark_delegate import FLAGS, wanted_delegate
+from device_bench.runners.benchmark_failures import raise_failure
+from device_bench.runners.benchmark_log import ToolRun, parse_run
+from device_bench.shell import Finished, Remote
+from device_bench.tflite import Graph, read_graph
+
+
+class Placed(Record):
+    """A job's model on the device."""
+
+    model: JobModel
+    there: str
+    graph: Graph
+
+
+class Tool:
+    """The binary at `path` on the device, ready to be executed."""
+
+    def __init__(self, remote: Remote, path: str) -> None:
+        self.remote = remote
+        self._path = path
+        self._count = count()
+
+    def fresh(self, folder: str, name: str) -> str:
+        """A path in the job's folder that was never given before."""
+        return f"{folder}/{next(self._count)}-{name}"
+
+    def place(self, model: JobModel) -> Placed:
+        return Placed(model=model, graph=read_graph(model.path), there=self.remote.cached(model.path, ".tflite"))
+
+    def check_affinity(self, job: Job) -> None:
+        """Try the CPUs out.
+
+        Raises:
+            UsageError: the device has no `taskset`, or not these CPUs.
+        """
+        if job.affinity is None:
+            return
+        ended = self.remote.run([*_taskset(job), "true"])
+        if ended.exit_code != 0:
+            said = (ended.stderr + ended.stdout).strip().splitlines()
+            why = "it has no taskset" if ended.exit_code in (126, 127) else "; ".join(said[:1]) or "taskset failed"
+            raise UsageError(
+                f"affinity {list(job.affinity)}: the device cannot pin a process to these CPUs ({why}); "
+                "pick from those that it has, or leave the affinity out"
+            )
+
+    def argv(self, job: Job, model: Placed, runs: int, seconds: float, warmup: int) -> list[str]:
+        return [
+            *_taskset(job),
+            self._path,
+            f"--graph={model.there}",
+            f"--num_threads={job.threads}",
+            f"--num_runs={runs}",
+            f"--min_secs={seconds:g}",
+            f"--max_secs={job.timeout_s + seconds:g}",  # its default ends a run after 150 s, with fewer inferences
+            f"--warmup_runs={warmup}",
+            "--warmup_min_secs=0",
+            FLAGS[wanted_delegate(job.accelerator, job.delegate)],
+        ]
+
+    def execute(self, argv: list[str], folder: str, job: Job, model: Placed, extra_s: float = 0.0) -> Finished:
+        """Run a command line of the tool to its end.
+
+        Raises:
+            UsageError, DeviceUnavailableError, RunnerError: it failed, or took `extra_s` longer than the job may.
+        """
+        started = self.remote.start(argv, self.fresh(folder, "run"))
+        finished = self.remote.collect(started, job.timeout_s + extra_s)
+        if finished.exit_code != 0:
+            raise_failure(finished, model.model.path)
+        return finished
+
+
+def read_run(finished: Finished) -> ToolRun:
+    """What the tool printed; which of its lines go to stderr differs from build to build."""
+    return parse_run([*finished.stderr.splitlines(), *finished.stdout.splitlines()])
+
+
+def timed_part(run: ToolRun, finished: Finished, model: Placed) -> RunAggregate:
+    """The measurement of a run, which must have one.
+
+    Raises:
+        UsageError, RunnerError: it has none.
+    """
+    if run.timed is None:
+        raise_failure(finished, model.model.path)
+    return run.timed
+
+
+def _taskset(job: Job) -> list[str]:
+    if job.affinity is None:
+        return []
+    return ["taskset", f"{sum(1 << cpu for cpu in set(job.affinity)):x}"]
