@@ -39,8 +39,11 @@ class Remote(Shell, Protocol):
     def pull(self, path: str) -> bytes:
         """The content of a file there."""
 
-    def start(self, argv: Sequence[str], folder: str, stdin: str = "") -> Any:
-        """Start a detached job that keeps its files in `folder`, which it makes; what it returns is for `collect`."""
+    def start(self, argv: Sequence[str], folder: str, stdin: str = "", name: str = "job") -> Any:
+        """Start a detached job in a run folder, with its files in `folder/name`; what it returns is for `collect`.
+
+        A name is made of a-z, 0-9 and _, and given once.
+        """
 
     def collect(self, job: Any, timeout_s: float) -> Finished:
         """Wait for a job without disturbing it; an exit code of 128 + n is signal n. A job that is late is ended."""
