@@ -74,7 +74,7 @@ class Tool:
         Raises:
             UsageError, DeviceUnavailableError, RunnerError: it failed, or took `extra_s` longer than the job may.
         """
-        started = self.remote.start(argv, self.fresh(folder, "run"))
+        started = self.remote.start(argv, folder, name=f"run{next(self._count)}")
         finished = self.remote.collect(started, job.timeout_s + extra_s)
         if finished.exit_code != 0:
             raise_failure(finished, model.model.path)
