@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from device_bench.device import Job, Missing
 from device_bench.errors import RunnerError
-from device_bench.records import MemoryUse, OpTime, Record
+from device_bench.probes.battery import LoadRun
+from device_bench.records import MemoryUse, OpTime
 from device_bench.runners.benchmark_golden import OUTPUT_FLAG, examples, input_flags, outputs_error, raw
 from device_bench.runners.benchmark_tool import Placed, Tool, read_run, timed_part
 
@@ -41,14 +42,6 @@ read now idle < /proc/uptime
 echo "{CLOCK_MARK} $now"
 exit $code
 """
-
-
-class Load(Record):
-    """A load on the device and when it was, in seconds of the device's uptime."""
-
-    start_s: float
-    end_s: float
-    runs: int
 
 
 def profile(tool: Tool, job: Job, model: Placed, folder: str) -> tuple[OpTime, ...] | Missing:
@@ -89,7 +82,7 @@ def memory(tool: Tool, job: Job, model: Placed, folder: str) -> MemoryUse | Miss
     return MemoryUse(peak_rss_mb=int(words[1]) / 1024, model_mb=read_run(finished).overall_mb, method=MEMORY_METHOD)
 
 
-def load(tool: Tool, job: Job, model: Placed, folder: str, seconds: float) -> Load:
+def load(tool: Tool, job: Job, model: Placed, folder: str, seconds: float) -> LoadRun:
     """Keep the device busy with inferences for some seconds; loading and warm-up before them do not count."""
     argv = tool.argv(job, model, 1, seconds, job.warmup_runs)
     finished = tool.execute(["sh", "-c", CLOCK_SCRIPT, "sh", *argv], folder, job, model, seconds)
@@ -98,4 +91,5 @@ def load(tool: Tool, job: Job, model: Placed, folder: str, seconds: float) -> Lo
     except (IndexError, ValueError) as error:
         raise RunnerError("the device's clock (/proc/uptime) could not be read after the load") from error
     timed = timed_part(read_run(finished), finished, model)
-    return Load(start_s=end_s - timed.n * timed.mean / 1e3, end_s=end_s, runs=timed.n)
+    busy_s = timed.n * timed.mean / 1e3
+    return LoadRun(start_s=end_s - busy_s, end_s=end_s, busy_s=busy_s, inferences=timed.n)

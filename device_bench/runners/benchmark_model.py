@@ -16,10 +16,10 @@ from typing import Any
 
 from device_bench.device import Job, JobResult, Missing, ModelRun, RunAggregate
 from device_bench.errors import RunnerError
+from device_bench.probes.battery import LoadRun
 from device_bench.records import OpTime, RuntimeInfo
 from device_bench.runners import benchmark_extras
 from device_bench.runners.benchmark_delegate import Delegation, check_flag, delegation, explicit, wanted_delegate
-from device_bench.runners.benchmark_extras import Load
 from device_bench.runners.benchmark_log import ToolRun
 from device_bench.runners.benchmark_result import parse_result
 from device_bench.runners.benchmark_tool import Placed, Tool, read_run, timed_part
@@ -91,7 +91,7 @@ class BenchmarkModel:
             rejections=tuple(dict.fromkeys(rejections)),
         )
 
-    def load(self, job: Job, folder: str, seconds: float) -> Load:
+    def load(self, job: Job, folder: str, seconds: float) -> LoadRun:
         """Keep the device busy with the job's only model for some seconds of inferences, for a power meter."""
         return benchmark_extras.load(self._tool, job, self._tool.place(job.models[0]), folder, seconds)
 

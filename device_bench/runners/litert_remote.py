@@ -1,0 +1,98 @@
+"""Runs `litert_runner.py` on a board that has Python and LiteRT: every sample comes back."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from device_bench.device import Job, JobResult, Missing
+from device_bench.errors import RunnerError, UsageError
+from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_output
+from device_bench.probes.battery import LoadRun
+from device_bench.process import LIKELY, last_lines
+from device_bench.shell import Finished, Remote, Shell
+
+MARGIN_S = 30.0
+"""What starting Python on a slow board may take beyond the job's own limit, which the runner keeps itself."""
+FIND = "import importlib.util as u, sys; sys.exit(not (u.find_spec('ai_edge_litert') and u.find_spec('numpy')))"
+
+
+def find_python(shell: Shell, candidates: Sequence[str]) -> str | None:
+    """The first Python on the device that has LiteRT, or None."""
+    tries = " || ".join(f'{{ "${i}" -c "$0" 2>/dev/null && echo "${i}"; }}' for i in range(1, len(candidates) + 1))
+    found = shell.run(["sh", "-c", tries, FIND, *candidates]).stdout.splitlines()
+    return found[-1] if found else None
+
+
+class LitertRemote:
+    """LiteRT in a board's Python.
+
+    Args:
+        remote: the device.
+        python: its Python, as `find_python` gives it.
+    """
+
+    def __init__(self, remote: Remote, python: str) -> None:
+        self._remote = remote
+        self._python = python
+
+    def run(self, job: Job, folder: str, around: AbstractContextManager[object] | None = None) -> JobResult:
+        """Time a job's models. The result's `thermal` is None: whoever watches the device fills it in.
+
+        Args:
+            folder: one on the device for this job alone; the caller removes it.
+            around: entered and left directly around the runner's process.
+
+        Raises:
+            UsageError: LiteRT refuses a model file.
+            TransientDeviceError: the link broke.
+            RunnerError: the runner died, hung or printed garbage.
+        """
+        return job_result(self._output(job, folder, around, "job"), Missing(reason="not watched"))
+
+    def load(self, job: Job, folder: str, seconds: float) -> LoadRun:
+        """Keep the device busy with the job's only model for some seconds of inferences, for a power meter."""
+        longer = job.model_copy(update={"min_seconds": seconds, "timeout_s": job.timeout_s + seconds})
+        output = self._output(longer, folder, None, "load")
+        start_s, end_s = output.loop_s
+        (model,) = output.models
+        runs = sum(map(len, model.blocks))
+        return LoadRun(start_s=start_s, end_s=end_s, busy_s=model.wall_s, inferences=runs)
+
+    def _output(self, job: Job, folder: str, around: AbstractContextManager[object] | None, name: str) -> RunnerOutput:
+        runner = self._remote.cached(RUNNER, ".py")
+        there = {model.path: self._remote.cached(model.path, ".tflite") for model in job.models}
+        # The device's own files have no names that a user knows; its messages come back with the user's.
+        models = tuple(model.model_copy(update={"path": there[model.path]}) for model in job.models)
+        with around or nullcontext():
+            started = self._remote.start(
+                [self._python, runner, "-"], folder, job_text(job.model_copy(update={"models": models})), name
+            )
+            ended = self._remote.collect(started, job.timeout_s + MARGIN_S)
+        try:
+            return read_output(*_text(ended), job)
+        except (UsageError, RunnerError) as error:
+            message = str(error)
+            for here, path in there.items():
+                message = message.replace(path, str(here))
+            named = message if isinstance(error, UsageError) else f"{', '.join(map(str, there))}: {message}"
+            raise type(error)(named) from error
+
+
+def _text(ended: Finished) -> tuple[str, str]:
+    """What the runner printed, if it came to its own end."""
+    said = last_lines(ended.stdout, ended.stderr)
+    if ended.exit_code > 128:
+        name = _signal_name(ended.exit_code - 128)
+        raise RunnerError(f"the runner was ended by {name}{LIKELY.get(name, '')}{said}")
+    if ended.exit_code != 0:
+        raise RunnerError(f"the runner ended with exit code {ended.exit_code}{said}")
+    return ended.stdout, ended.stderr
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
