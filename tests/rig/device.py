@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ BOOT_S = 120.0  # an emulated one takes its time
 STORAGE_MB = 256
 TOOLS = ("unshare", "nsenter", "ip", "mount", "chroot")
 FILL = ".rig-fill"
+SHELL_UID = 2000
 
 
 class RigDevice:
@@ -104,6 +106,8 @@ class RigDevice:
             raise RigUnavailable(f"the rig cannot start a device here: {self._keeper.stderr.read().strip()}")
         self.link.plug_in(self._keeper.pid)
         self._boot()
+        if self.is_phone:
+            self.give_benchmark_model()
 
     def _boot(self) -> None:
         assert self._keeper
@@ -192,7 +196,7 @@ class RigDevice:
             "--wd",
         ]
         return subprocess.run(
-            [*inside, *argv], capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL
+            [*inside, *argv], capture_output=True, errors="replace", timeout=timeout_s, stdin=subprocess.DEVNULL
         )
 
     def processes(self) -> list[list[str]]:
@@ -215,6 +219,33 @@ class RigDevice:
         """Every file and folder below a folder of the device, relative to it, sorted; empty where it is missing."""
         folder = self.root / path.lstrip("/")
         return sorted(str(below.relative_to(folder)) for below in folder.rglob("*"))
+
+    @property
+    def tools(self) -> str:
+        """The folder, on the device, where users put a `benchmark_model` of theirs."""
+        return f"{self.storage}/pocketprune/tools"
+
+    def give_benchmark_model(self, build: str = "current", fault: str | None = None) -> str:
+        """Put the stand-in for `benchmark_model` there; a phone has one from the start.
+
+        Args:
+            build: whose lines it prints: old, tflite, current or litert; see guest/benchmark_model.py.
+            fault: None, segv, hang, garbage, or wrong: a fast wrong answer.
+        """
+        source = HERE / "guest/benchmark_model.py"
+        folder = self.root / self.tools.lstrip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / source.stem)
+        (folder / source.stem).chmod(0o755)
+        (folder / f"{source.stem}.plays").write_text(json.dumps({"build": build, "fault": fault}))
+        if self.is_phone:
+            for path in (folder.parent, folder, *folder.iterdir()):
+                os.chown(path, SHELL_UID, SHELL_UID)
+        return f"{self.tools}/{source.stem}"
+
+    def take_tools(self) -> None:
+        """A device without any tool."""
+        shutil.rmtree(self.root / self.tools.lstrip("/"), ignore_errors=True)
 
     # --- faults
 
