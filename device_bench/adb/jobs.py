@@ -26,6 +26,7 @@ _NAME = re.compile("[a-z0-9_]+")
 _JOB = r'"$@" <"$0/stdin" >"$0/stdout" 2>"$0/stderr"; echo $? >"$0/rc.part" && mv "$0/rc.part" "$0/rc"'
 
 # $1 run folder, $2 job's name, $3 its mark, $4 what it does, then its command. Calling it twice starts one job.
+# Some adbd give every command a terminal, whose end hangs up on what has not come to its own session yet.
 _START = (
     r"""
 cd "$1" 2>/dev/null || { echo gone; exit 0; }
@@ -39,6 +40,7 @@ mkdir -p "$name" || exit 1
     export """
     + RUN_VARIABLE
     + r"""="$mark" TMPDIR="$run"
+    trap '' HUP
     setsid sh -c "$job" "$name" "$@" </dev/null >/dev/null 2>&1 &
   fi
   read -r boot </proc/sys/kernel/random/boot_id
