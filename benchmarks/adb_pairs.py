@@ -26,7 +26,8 @@ def bench_ms(model: Path, device: str, seconds: float) -> float:
 
 
 def compare(model: Path, device: str, pairs: int, seconds: float) -> dict[str, Any]:
-    host, rig = [], []
+    host: list[float] = []
+    rig: list[float] = []
     for pair in range(pairs):
         turns = [("host", host), (device, rig)]
         for spec, figures in reversed(turns) if pair % 2 else turns:

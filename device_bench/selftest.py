@@ -21,7 +21,13 @@ from typing import Literal
 from device_bench.bench import NOT_ASKED, assemble, check, run_with_retries, utc_now
 from device_bench.device import Device, Job, Missing
 from device_bench.devices import open_device
-from device_bench.errors import DeviceBenchError, RunnerError, UsageError
+from device_bench.errors import (
+    DeviceBenchError,
+    DeviceUnavailableError,
+    RunnerError,
+    TransientDeviceError,
+    UsageError,
+)
 from device_bench.records import BenchSpec, DeviceInfo, Measurement, Record
 from device_bench.trials import Evidence, NotHereError, Trial
 
@@ -137,7 +143,12 @@ class _Sitting:
         def trial(evidence: Evidence) -> str:
             subject = check(self._device, model, spec)
             started_at = utc_now()
-            result = run_with_retries(self._device, Job.of(spec, (subject.job_model(),)))
+            try:
+                result = run_with_retries(self._device, Job.of(spec, (subject.job_model(),)))
+            except (UsageError, DeviceUnavailableError) as fault:
+                if spec.accelerator == "cpu" or isinstance(fault, TransientDeviceError):
+                    raise
+                raise NotHereError(str(fault)) from fault
             runs = [(result, result.models[0])]
             measured = assemble(self._device.info(), subject, spec, runs, NOT_ASKED, started_at)
             self.measurements.append(measured)

@@ -57,6 +57,15 @@ class Delegate(StrEnum):
     npu = "npu"
 
 
+class Kind(StrEnum):
+    device = "device"
+    emulator = "emulator"
+    container = "container"
+    simulator = "simulator"
+    host = "host"
+    unknown = "unknown"
+
+
 class Screen(StrEnum):
     any = "any"
     on = "on"
@@ -325,6 +334,63 @@ def selftest(
         print(f"bundle: {bundle}")
     if not result.passed:
         raise typer.Exit(UNAVAILABLE)
+
+
+@app.command(name="fetch-tools")
+def fetch_tools(
+    abi: Annotated[
+        list[str] | None, typer.Option("--abi", help="Device's ABI; may be repeated (default: arm64-v8a).")
+    ] = None,
+    url: Annotated[list[str] | None, typer.Option("--url", metavar="ABI=URL", help="Another source.")] = None,
+    sha256: Annotated[
+        list[str] | None, typer.Option("--sha256", metavar="ABI=HEX", help="The hash that you vouch for.")
+    ] = None,
+    trust_first_download: Annotated[
+        bool, typer.Option("--trust-first-download", help="Take a file of unknown hash, and hold it to that later.")
+    ] = False,
+) -> None:
+    """Download the official benchmark_model binaries for phones, verified by hash."""
+    from device_bench.tools import fetch_tools as fetch
+    from pipeline import progress
+    from pipeline.terminal import print_tools
+
+    with progress.for_stderr() as shown:
+        fetched = fetch(
+            abi or ["arm64-v8a"],
+            urls=_by_abi(url, "--url"),
+            sha256=_by_abi(sha256, "--sha256"),
+            trust_first_download=trust_first_download,
+            on_progress=lambda name, done, total: shown.update(f"{name} (kB)", done // 1000, total and total // 1000),
+        )
+    print_tools(fetched)
+
+
+def _by_abi(pairs: list[str] | None, option: str) -> dict[str, str]:
+    wrong = [pair for pair in pairs or () if not all(pair.partition("="))]
+    if wrong:
+        raise typer.BadParameter(f"{option} {wrong[0]!r}: write ABI=VALUE, such as arm64-v8a=...")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs or ())}
+
+
+@app.command(name="import-log")
+def import_log(
+    log: Annotated[Path, typer.Argument(help="Saved output of benchmark_model, or its result file.", metavar="FILE")],
+    run: Annotated[int | None, typer.Option(help="Which measurement, where the file holds several.", min=1)] = None,
+    model: Annotated[Path | None, typer.Option(help="The model file that was measured.")] = None,
+    device: Annotated[str | None, typer.Option(help="What the device is called.")] = None,
+    kind: Annotated[Kind, typer.Option(help="Kind of the device.")] = Kind.unknown,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the Measurement as JSON.")] = False,
+) -> None:
+    """Read a saved log of benchmark_model, of 2018 or later, into a Measurement."""
+    from device_bench.import_log import import_log as read_log
+    from pipeline.terminal import print_measurements, print_ops
+
+    measured = read_log(log, run=run, model=model, device=device, kind=kind.value)
+    if as_json:
+        print(measured.model_dump_json(indent=2))
+        return
+    print_measurements([measured])
+    print_ops(measured)
 
 
 @app.command()

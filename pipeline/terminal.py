@@ -11,6 +11,7 @@ from rich.table import Table
 from device_bench.devices import DeviceListing
 from device_bench.records import ComparisonResult, Measurement
 from device_bench.selftest import SelfTest
+from device_bench.tools import Fetched
 
 
 def print_measurements(measurements: Sequence[Measurement]) -> None:
@@ -22,7 +23,7 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
         interval = m.latency_ms.ci95
         table.add_row(
             Path(m.artifact.path).name + ("" if m.valid else " REJECTED"),
-            _number(m.latency_ms.median),
+            _number(m.latency_ms.median) if m.latency_ms.median is not None else f"mean {m.latency_ms.mean:.4g}",
             f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "-",
             _number(m.latency_ms.p95),
             _number(m.fps),
@@ -33,11 +34,20 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
     first = measurements[0]
     print(f"device: {first.device.id} ({first.device.kind}), {first.device.model}, {first.device.os}")
     print(f"runtime: {first.runtime.name} {first.runtime.version}, {first.spec.threads} thread(s)")
-    for reason in sorted({f"no {name}: {why}" for m in measurements for name, why in m.missing.items()}):
-        print(reason)
+    for line in _reasons(measurements):
+        print(line)
     for m in measurements:
         for rejection in m.rejections:
             print(f"rejected: {Path(m.artifact.path).name}: {rejection}")
+
+
+def _reasons(measurements: Sequence[Measurement]) -> list[str]:
+    """Why figures are missing, those of one reason on one line."""
+    names: dict[str, dict[str, None]] = {}
+    for measurement in measurements:
+        for name, why in measurement.missing.items():
+            names.setdefault(why, {})[name] = None
+    return sorted(f"no {', '.join(these)}: {why}" for why, these in names.items())
 
 
 def print_comparisons(result: ComparisonResult) -> None:
@@ -82,6 +92,23 @@ def print_selftest(result: SelfTest) -> None:
     for trial in result.trials:
         table.add_row(trial.name, trial.outcome, trial.detail)
     _print(table)
+
+
+def print_ops(measurement: Measurement) -> None:
+    """Where the time goes, the slowest operation first."""
+    if measurement.ops is None:
+        return
+    table = _table(("operation", "left"), ("type", "left"), ("ms", "right"), ("share", "right"))
+    for op in sorted(measurement.ops, key=lambda op: -op.mean_ms):
+        table.add_row(op.name, op.type, f"{op.mean_ms:.4g}", f"{op.share:.1%}")
+    _print(table)
+
+
+def print_tools(fetched: Sequence[Fetched]) -> None:
+    for tool in fetched:
+        print(f"{tool.abi}: {tool.path}\n  sha256 {tool.locked.sha256}, pinned by the {tool.locked.pinned_by}")
+        if tool.note:
+            print(f"  {tool.note}")
 
 
 def _table(*columns: tuple[str, str]) -> Table:

@@ -95,7 +95,7 @@ VALUE_MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
         2,
         "bench.accelerator 'npu': fake device lab (fake) is measured on cpu only",
     ),
-    "unknown device": ({"device": "phone://x"}, 2, "known: fake, host"),
+    "unknown device": ({"device": "phone://x"}, 2, "known: adb, fake, host"),
     "device is gone": ({"device": "fake://gone"}, 3, "not there"),
     "impossible target": ({"search__target": {"latency": 0.02}}, 2, "2.0% of the dense latency cannot be reached"),
     "target met already": ({"search__target": {"latency_ms": 1000.0}}, 2, "no more than the target allows"),

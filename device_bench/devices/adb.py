@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -39,9 +41,7 @@ def connect(spec: str) -> Device:
 
 def discover() -> list[DeviceListing]:
     """The devices of a running adb server and those of `devices.yaml`, each asked in a thread of its own."""
-    from device_bench.adb.server import server_devices
-
-    attached = dict(server_devices())
+    attached = _attached()
     usable = [f"adb+server://{quote(serial, safe=':')}" for serial, state in attached.items() if state == "device"]
     unusable = [
         DeviceListing(spec=f"adb+server://{quote(serial, safe=':')}", info=None, reason=_remedy(state))
@@ -51,6 +51,18 @@ def discover() -> list[DeviceListing]:
     named = [spec for scheme in ("adb", "adb+usb", "adb+server") for spec in known_devices(scheme)]
     specs = list(dict.fromkeys([*usable, *named]))
     return ask_all([(spec, partial(_look, spec)) for spec in specs], DISCOVERY_S, silent) + unusable
+
+
+def _attached() -> dict[str, str]:
+    """Serials and states of what a running adb server knows; adbutils is loaded only where there is one."""
+    address = os.environ.get("ANDROID_ADB_SERVER_HOST", "127.0.0.1"), os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")
+    try:
+        socket.create_connection(address, timeout=DISCOVERY_S / 5).close()
+    except OSError:
+        return {}
+    from device_bench.adb.server import server_devices
+
+    return dict(server_devices())
 
 
 def _remedy(state: str) -> str:
