@@ -25,7 +25,7 @@ from device_bench.records import PowerUse, Record
 SERVICE = "android.hardware.power.stats.IPowerStats/default"
 HEADER = "PowerStats HAL 2.0 energy meter"
 INTERVAL_S = 3
-"""One reading takes the service some 20 ms; it is read all along, idle included, so that its cost falls out."""
+"""The service is read all along, idle included, so that what a reading costs falls out of the difference."""
 MIN_LOAD_WINDOWS, MIN_IDLE_WINDOWS = 5, 3
 COMPUTING = re.compile(
     r"\[\w*_(VDD_)?(CPU\w*|GPU|G3D\w*|TPU\w*|NPU|MIF|INT|INF|GMC|VDDQ_MEM|VDD2[LH]\w*)\]"

@@ -102,7 +102,7 @@ class DeviceState(Record):
 
 
 def read_state(shell: Shell, sysfs: str = "/sys") -> DeviceState:
-    """The device's state now; costs one round trip and some tenths of a second of the device.
+    """The device's state now; costs one round trip, and on the device what `dumpsys` takes.
 
     Raises:
         TransientDeviceError: the link broke.
