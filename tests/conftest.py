@@ -4,9 +4,9 @@ import os
 
 from hypothesis import settings
 
-from tests.rig.fixtures import rig, rig_device, rig_devices, rig_pair
+from tests.rig.fixtures import rig, rig_device, rig_devices, rig_emulator, rig_pair
 
-__all__ = ["rig", "rig_device", "rig_devices", "rig_pair"]  # fixtures for every test
+__all__ = ["rig", "rig_device", "rig_devices", "rig_emulator", "rig_pair"]  # fixtures for every test
 
 # The test processes share the cores; more threads than cores make each of them slower, not faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -209,7 +209,7 @@ class RigDevice:
             try:
                 if os.readlink(folder / "ns/pid") == namespace:
                     argv = (folder / "cmdline").read_text(errors="replace").rstrip("\0").split("\0")
-                    if argv[0] not in ("", "adbd"):
+                    if argv[-1] not in ("", "adbd"):  # the last word: an emulated adbd comes after its emulator
                         found.append(argv)
             except OSError:
                 continue  # it ended meanwhile
@@ -278,7 +278,7 @@ class RigDevice:
     def _adbd_pid(self) -> int:
         children = Path(f"/proc/{self._init_pid}/task/{self._init_pid}/children").read_text().split()
         for pid in map(int, children):
-            if Path(f"/proc/{pid}/cmdline").read_text().startswith("adbd\0"):
+            if Path(f"/proc/{pid}/cmdline").read_text().endswith("adbd\0"):
                 return pid
         raise RigUnavailable("adbd of the rig does not run")
 

@@ -1,6 +1,7 @@
 """The rig for tests: `rig_device` is one device, `rig_pair` two at once; each test gets them clean.
 
 Where the rig cannot be had, the tests are skipped with the reason; with POCKETPRUNE_REQUIRE_RIG=1 they fail.
+`rig_emulator` is an arm64 device, with POCKETPRUNE_EMULATOR=1 only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tests.rig.build import RigUnavailable
 from tests.rig.device import RigDevice, check_rig
 
 REQUIRED = "POCKETPRUNE_REQUIRE_RIG"
+EMULATOR = "POCKETPRUNE_EMULATOR"
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +49,12 @@ def rig_pair(rig_device: RigDevice, rig_devices: tuple[RigDevice, RigDevice]) ->
     """Two boards at once, newly switched on."""
     rig_devices[1].personality("board")
     return rig_devices
+
+
+@pytest.fixture
+def rig_emulator() -> Iterator[RigDevice]:
+    """A board with an arm64 processor that qemu plays: right results, meaningless times. Off by default."""
+    if os.environ.get(EMULATOR) != "1":
+        pytest.skip(f"needs {EMULATOR}=1 (and four minutes to build it the first time)")
+    with RigDevice(arch="arm64") as device:
+        yield device
