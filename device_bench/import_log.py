@@ -173,6 +173,8 @@ def _wanted(said: ToolRun) -> tuple[Accelerator, Delegate | None]:
         return "gpu", "gpu"
     if said.uses.get("nnapi") or "nnapi" in named.lower():
         return "npu", "nnapi"
+    if "dispatch" in named.lower():  # LiteRT 2's way to an NPU
+        return "npu", "npu"
     if "xnnpack" in said.uses:
         return "cpu", "xnnpack" if said.uses["xnnpack"] else "none"
     return "cpu", "xnnpack" if "xnnpack" in named.lower() else None
