@@ -7,6 +7,7 @@ uses. The result lies in the cache under a name that changes with the recipe; it
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TextIO
 
 SUITE = "trixie"
 PYTHON = "3.13"  # the suite's own
@@ -40,22 +42,40 @@ def cache_folder() -> Path:
     return Path(os.environ.get("POCKETPRUNE_RIG_CACHE") or Path.home() / ".cache" / "pocketprune" / "rig")
 
 
-def base_root(arch: str = NATIVE, log: Callable[[str], None] = lambda line: None) -> Path:
+def base_root(arch: str = NATIVE, log: Callable[[str], None] = lambda line: None) -> tuple[Path, TextIO]:
     """The root file system for `arch` (amd64, arm64), built first where it is not in the cache.
+
+    Returns:
+        Its folder, and an open file: while that is open, nobody removes the folder.
 
     Raises:
         RigUnavailable: it cannot be built here.
     """
     root = cache_folder() / f"{SUITE}-{arch}-{recipe_hash(arch)}"
-    if root.is_dir():
-        return root
-    check_can_build(arch)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with open(root.parent / f"{root.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test processes want it at the same time
-        if not root.is_dir():
-            build(root, arch, log)
-    return root
+    if not root.is_dir():
+        check_can_build(arch)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with open(root.parent / f"build-{arch}.lock", "a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # two test processes want it at the same time
+            if not root.is_dir():
+                build(root, arch, log)
+    lock = open(lock_of(root), "a")  # noqa: SIM115 - the caller's
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return root, lock
+
+
+def lock_of(root: Path) -> Path:
+    return root.with_name(root.name + ".lock")
+
+
+def remove_others(root: Path, arch: str) -> None:
+    """Those of older recipes, if nobody uses them, and what builds that were killed have left."""
+    for other in root.parent.glob(f"{SUITE}-{arch}-*"):
+        if other.is_dir():
+            with open(lock_of(other), "a") as lock, contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(other)
+                lock_of(other).unlink()
 
 
 def recipe_hash(arch: str) -> str:
@@ -75,9 +95,7 @@ def check_can_build(arch: str) -> None:
 
 
 def build(root: Path, arch: str, log: Callable[[str], None]) -> None:
-    for leftover in root.parent.glob(f"{SUITE}-{arch}-*"):
-        if leftover.is_dir():  # an older recipe's, or of a build that was killed
-            shutil.rmtree(leftover)
+    remove_others(root, arch)
     beside = Path(tempfile.mkdtemp(prefix=f"{SUITE}-{arch}-building-", dir=root.parent))
     beside.chmod(0o755)
     started_s = time.monotonic()
@@ -140,10 +158,10 @@ def run(argv: Sequence[str], timeout_s: float) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RigUnavailable(f"the rig cannot be built: {' '.join(argv[:3])}: {error}") from error
+        raise RigUnavailable(f"the rig (tests/rig) cannot be had here: {' '.join(argv[:3])}: {error}") from error
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-        raise RigUnavailable(f"the rig cannot be built: {' '.join(argv[:3])}: {'; '.join(said)}")
+        raise RigUnavailable(f"the rig (tests/rig) cannot be had here: {' '.join(argv[:3])}: {'; '.join(said)}")
     return done.stdout
 
 
@@ -151,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Builds the root file system of the rig's devices.")
     parser.add_argument("--arch", default=NATIVE, choices=sorted(MACHINES))
     try:
-        print(base_root(parser.parse_args().arch, log=lambda line: print(line, file=sys.stderr, flush=True)))
+        print(base_root(parser.parse_args().arch, log=lambda line: print(line, file=sys.stderr, flush=True))[0])
     except RigUnavailable as error:
         sys.exit(str(error))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.rig.build import NATIVE, RigUnavailable, base_root, cache_folder
+from tests.rig.build import NATIVE, RigUnavailable, base_root, cache_folder, run
 from tests.rig.link import Link
 
 HERE = Path(__file__).parent
@@ -75,7 +75,7 @@ class RigDevice:
     # --- on and off
 
     def __enter__(self) -> Self:
-        self._base = base_root(self.arch)
+        self._base, self._base_lock = base_root(self.arch)
         self.link = Link()
         try:
             self._switch_on()
@@ -89,6 +89,7 @@ class RigDevice:
     ) -> None:
         self._switch_off()
         self.link.close()
+        self._base_lock.close()
 
     def _switch_on(self) -> None:
         """The parts that outlast a reboot first: the disk and the switch; guest/setup.sh makes and holds them."""
@@ -327,4 +328,5 @@ def check_rig() -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         raise RigUnavailable(f"needs {', '.join(missing)} for the rig (tests/rig)")
-    base_root()
+    run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], timeout_s=20)
+    base_root()[1].close()
