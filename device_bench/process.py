@@ -12,6 +12,7 @@ from device_bench.errors import RunnerError
 from device_bench.shell import Finished
 
 LAST_LINES = 20
+PIPES_S = 1.0
 LIKELY = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a damaged model file?)", "SIGBUS": " (a damaged model file?)"}
 
 # What a Python program needs to find itself and its packages, and nothing that steers how fast it runs.
@@ -30,14 +31,22 @@ def run_process(argv: Sequence[str], stdin: str, timeout_s: float) -> tuple[str,
         RunnerError: it could not be started, was killed, failed, or took longer than `timeout_s`; the text ends with
             its last output.
     """
-    ended = run_to_end("the runner", argv, timeout_s, clean_environment(), stdin)
+    return output_of("the runner", run_to_end("the runner", argv, timeout_s, clean_environment(), stdin))
+
+
+def output_of(called: str, ended: Finished) -> tuple[str, str]:
+    """The (stdout, stderr) of a program that did well.
+
+    Raises:
+        RunnerError: it did not; the text ends with its last output.
+    """
     if ended.exit_code < 0:
         name = signal.Signals(-ended.exit_code).name
         end = f"was ended by {name}{LIKELY.get(name, '')}"
-        raise RunnerError(f"the runner {end}{last_lines(ended.stdout, ended.stderr)}")
+        raise RunnerError(f"{called} {end}{last_lines(ended.stdout, ended.stderr)}")
     if ended.exit_code > 0:
         end = f"ended with exit code {ended.exit_code}"
-        raise RunnerError(f"the runner {end}{last_lines(ended.stdout, ended.stderr)}")
+        raise RunnerError(f"{called} {end}{last_lines(ended.stdout, ended.stderr)}")
     return ended.stdout, ended.stderr
 
 
@@ -82,7 +91,20 @@ def _kill_group(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Kill the program and its children, and return what it printed until then."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    return process.communicate()
+    try:
+        return process.communicate(timeout=PIPES_S)
+    except subprocess.TimeoutExpired as error:
+        # A child that left the group holds the pipes open, and may do so for ever.
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+        return _text(error.stdout), _text(error.stderr)
+
+
+def _text(output: bytes | str | None) -> str:
+    """What a time-out carries is bytes, whatever the pipes were opened as (python/cpython#87597)."""
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def last_lines(stdout: str, stderr: str) -> str:

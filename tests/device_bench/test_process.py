@@ -1,5 +1,6 @@
 import os
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def test_a_time_out_ends_the_children_too(tmp_path: Path):
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_running(pid)
+
+
+def test_a_child_that_left_the_group_cannot_hold_us_up():
+    """It keeps the pipes open, and nothing is ever read to their end."""
+    code = """
+        import subprocess, sys, time
+        print('begun', flush=True)
+        child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(8)'], start_new_session=True)
+        time.sleep(60)
+    """
+    start_s = time.monotonic()
+    with pytest.raises(RunnerError, match=r"longer than 1 s(?s:.*)begun"):
+        run_process(python(textwrap.dedent(code)), "", 1)
+    assert time.monotonic() - start_s < 6
 
 
 def is_running(pid: int) -> bool:
