@@ -1,11 +1,12 @@
 """What a phone's kernel and services say of battery, heat and clock, computed from the load that is really there.
 
-The load is the processor time that everything but the rig itself uses, in processors. Current, rails and temperature
-follow it; the texts of /sys and of `dumpsys` are rendered from them ten times a second.
+The load is what everything but the rig itself asks for, in processors: time that it runs or waits for its turn.
+Current, rails and temperature follow it; the texts of /sys and of `dumpsys` are rendered from them ten times a second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -17,7 +18,6 @@ BATTERY = SYS / "class/power_supply/battery"
 TEMPLATES = Path("/opt/rig/dumpsys")
 RUN = Path("/run/rig")
 SCREEN = RUN / "control/screen"
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SMOOTHING_S = 0.2
 IDLE_LOAD = 0.2
 
@@ -34,7 +34,7 @@ class Sensors:
         self.frequencies: list[int] = sorted(settings["frequencies_khz"])
         self.time_in_state_s: dict[int, float] = dict.fromkeys(self.frequencies, 0.0)
         self.last_s: float | None = None
-        self.last_cpu_s: dict[int, float] = {}
+        self.last_s_of: dict[int, float] = {}
         self.templates = [file for file in TEMPLATES.rglob("*") if file.is_file()]
         SCREEN.parent.mkdir(parents=True)
         SCREEN.parent.chmod(0o777)  # `input` runs as the shell's user
@@ -56,9 +56,9 @@ class Sensors:
             put(RUN / "dumpsys" / template.relative_to(TEMPLATES), Template(template.read_text()).substitute(values))
 
     def observe_load(self, seconds: float, ours: set[int]) -> None:
-        cpu_s = {pid: used for pid, used in processor_seconds().items() if pid not in ours}
-        used_s = sum(used - self.last_cpu_s.get(pid, used) for pid, used in cpu_s.items())
-        self.last_cpu_s = cpu_s
+        demanded_s = {pid: total for pid, total in demanded_seconds().items() if pid not in ours}
+        used_s = sum(max(0.0, total - self.last_s_of.get(pid, total)) for pid, total in demanded_s.items())
+        self.last_s_of = demanded_s
         if seconds > 0:
             self.load += (used_s / seconds - self.load) * (1 - math.exp(-seconds / SMOOTHING_S))
 
@@ -146,18 +146,19 @@ class Sensors:
         }
 
 
-def processor_seconds() -> dict[int, float]:
-    """Processor time that each process has used so far, user and system."""
-    used = {}
+def demanded_seconds() -> dict[int, float]:
+    """Processor time that each process has had or waited for so far: a busy host must not cool a device down."""
+    demanded = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    fields = file.read().rpartition(")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
-            used[int(name)] = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-    return used
+            total_ns = 0
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                for thread in os.listdir(f"/proc/{name}/task"):
+                    with open(f"/proc/{name}/task/{thread}/schedstat") as file:
+                        ran_ns, waited_ns, _ = file.read().split()
+                    total_ns += int(ran_ns) + int(waited_ns)
+            demanded[int(name)] = total_ns / 1e9
+    return demanded
 
 
 def put(path: Path, text: str, mode: int = 0o644) -> None:
