@@ -94,7 +94,7 @@ def test_sidecar_describes_its_file(exported: Exported, name: str) -> None:
     assert layout == ("NHWC" if artifact.format == "tflite" else "NCHW")
     assert Preprocessing.model_validate(sidecar.preprocessing).mean == (0.5, 0.5, 0.5)
     assert sidecar.parity["passed"] is True
-    assert (sidecar.golden is None) == (artifact.format == "coreml")
+    assert sidecar.golden is not None
 
 
 @pytest.mark.parametrize("name", TFLITE)
@@ -110,6 +110,21 @@ def test_golden_outputs_are_what_the_file_computes(exported: Exported, name: str
         outputs = run_litert(path, given.to_array())
         scale = np.abs(expected.to_array()).max()
         assert np.abs(outputs - expected.to_array()).max() <= 1e-5 * scale
+
+
+@pytest.mark.parametrize("name", COREML)
+def test_golden_arrays_of_core_ml_are_in_its_layout(
+    exported: Exported, name: str, network: nn.Module, digits: DataSet
+) -> None:
+    sidecar = read_sidecar(exported.folder / f"dense-{name}")
+    assert sidecar is not None and sidecar.golden is not None
+    ((images, _),) = digits.validation.batches(2, limit=2)
+    for given, expected, image in zip(sidecar.golden.inputs, sidecar.golden.outputs, images, strict=True):
+        assert np.array_equal(given.to_array()[0], image.numpy())
+        with torch.no_grad():
+            logits = network.eval()(image[None]).numpy()
+        assert expected.to_array().shape == logits.shape
+        assert np.abs(expected.to_array() - logits).max() <= 0.2 * np.abs(logits).max()
 
 
 def test_a_second_export_gives_the_same_bytes(
