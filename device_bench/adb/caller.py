@@ -17,14 +17,16 @@ RECONNECT_S = 30.0
 RUN_VARIABLE = "POCKETPRUNE_RUN"
 
 # Kills every process that has a line like $1 in its environment. Again until none is left: they may be forking.
+# Processes of containers are seen from outside, but are others' business.
 REAP = r"""
 reap() {
+  here=$(readlink /proc/self/ns/pid)
   for turn in 1 2 3 4 5; do
     found=
     for file in /proc/[0-9]*/environ; do
       if { tr '\000' '\n' <"$file"; } 2>/dev/null | grep -q "$1"; then
-        pid=${file#/proc/}
-        kill -9 "${pid%/environ}" && found=1
+        process=${file%/environ}
+        if [ "$(readlink "$process/ns/pid")" = "$here" ]; then kill -9 "${process#/proc/}" && found=1; fi
       fi
     done
     [ "$found" ] || return 0

@@ -28,7 +28,7 @@ for tool in flock setsid; do
 done
 for folder in "$@"; do
   base=$folder/pocketprune
-  if mkdir -p "$base/cache" "$base/incoming" "$base/runs" "$base/tools" 2>/dev/null &&
+  if [ -d "$folder" ] && mkdir -p "$base/cache" "$base/incoming" "$base/runs" "$base/tools" 2>/dev/null &&
       [ -w "$base/runs" ] && [ -O "$base" ]; then
     find "$base/incoming" -type f -mtime +0 -exec rm -f {} + 2>/dev/null
     echo "base=$base"

@@ -16,7 +16,7 @@ from typing import Any
 import adbutils
 
 from device_bench.adb.link import CONNECT_S, MAX_OUTPUT_BYTES, Link
-from device_bench.errors import DeviceBenchError, DeviceUnavailableError, RunnerError, TransientDeviceError
+from device_bench.errors import DeviceBenchError, DeviceUnavailableError, RunnerError, TransientDeviceError, UsageError
 
 SILENCE_S = 5.0
 """After so long without a word the server is asked whether the device is still there; that costs the device nothing."""
@@ -63,21 +63,28 @@ class _Socket(socket.socket):
 class _Connection(adbutils.AdbConnection):  # type: ignore[misc]  # adbutils' types are not for others
     """adbutils' own starts a server where none answers, if need be with an adb binary that it brings along."""
 
+    def __init__(self, host: str, port: int, deadline_s: float) -> None:
+        self._address = (host, port)
+        self._deadline_s = deadline_s
+        super().__init__(host, port)
+
     def _safe_connect(self) -> _Socket:
+        opened = _Socket()
+        opened.settimeout(DISCOVERY_S)
         try:
-            plain = self._create_socket()
-        except adbutils.AdbError as error:
+            opened.connect(self._address)
+        except OSError as error:
+            opened.close()
             raise NoServerError from error
-        return _Socket(fileno=plain.detach())
+        opened.deadline_s = self._deadline_s
+        return opened
 
 
 class _Client(adbutils.AdbClient):  # type: ignore[misc]
     deadline_s = 0.0
 
     def make_connection(self, timeout: float | None = None) -> _Connection:
-        connection = _Connection(self.host, self.port)
-        connection.conn.deadline_s = self.deadline_s
-        return connection
+        return _Connection(self.host, self.port, self.deadline_s)
 
 
 class ServerLink(Link):
@@ -87,9 +94,12 @@ class ServerLink(Link):
         self.description = f"adb+server://{serial}"
         self._serial = serial
         self._connect_s = connect_s
-        self._client = _Client()
+        try:
+            self._client = _Client()
+        except ValueError as error:
+            raise UsageError(f"ANDROID_ADB_SERVER_PORT: a port's number, please ({error})") from error
         self._lost = False
-        self._check_state()
+        self.reconnect()
 
     def execute(self, command: str, timeout_s: float, limit_bytes: int = MAX_OUTPUT_BYTES) -> bytes:
         self._join()
@@ -116,7 +126,7 @@ class ServerLink(Link):
         # A server forgets, or goes on calling offline, a TCP device whose link broke.
         if ":" in self._serial:
             with contextlib.suppress(TimeoutError), self._call(self._connect_s):
-                if self._state() != "device":
+                if self._state() not in ("device", "unauthorized"):
                     self._client.disconnect(self._serial)
                     self._client.connect(self._serial)
         self._check_state()
@@ -194,9 +204,9 @@ class ServerLink(Link):
 
 def server_devices() -> list[tuple[str, str]]:
     """Serial and state ("device", "offline", "unauthorized") of all that the adb server knows; nothing without one."""
-    client = _Client()
-    client.deadline_s = time.monotonic() + DISCOVERY_S
     try:
+        client = _Client()
+        client.deadline_s = time.monotonic() + DISCOVERY_S
         return _devices(client)
     except (NoServerError, adbutils.AdbError, OSError, ValueError):
         return []

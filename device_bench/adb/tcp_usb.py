@@ -15,7 +15,7 @@ from adb_shell.transport.base_transport import BaseTransport
 
 from device_bench.adb.keys import key_path, load_signer
 from device_bench.adb.link import MAX_OUTPUT_BYTES, Link
-from device_bench.adb.transport import DeadlineError, LimitedTransport, SocketTransport, TooMuchError
+from device_bench.adb.transport import DeadlineError, LimitedTransport, RefusedError, SocketTransport, TooMuchError
 from device_bench.errors import DeviceBenchError, DeviceUnavailableError, RunnerError, TransientDeviceError
 
 PACKETS_BYTES = 2**20
@@ -65,7 +65,7 @@ class AdbShellLink(Link):
         self._join()
         stream = io.BytesIO(source) if isinstance(source, bytes) else str(source)
         try:
-            with self._call(timeout_s, 0):
+            with self._call(timeout_s, 0, pushing=True):
                 self._device.push(stream, target, mode, transport_timeout_s=timeout_s, read_timeout_s=timeout_s)
         except (DeadlineError, TooMuchError) as error:
             raise TransientDeviceError(
@@ -111,9 +111,9 @@ class AdbShellLink(Link):
             ) from error
 
     @contextlib.contextmanager
-    def _call(self, timeout_s: float, limit_bytes: int) -> Iterator[None]:
+    def _call(self, timeout_s: float, limit_bytes: int, pushing: bool = False) -> Iterator[None]:
         """Bound what is done inside, and tell its failures apart; after any of them the connection is closed."""
-        self._transport.begin(timeout_s, limit_bytes + PACKETS_BYTES)
+        self._transport.begin(timeout_s, limit_bytes + PACKETS_BYTES, pushing)
         try:
             yield
         except exceptions.AdbTimeoutError as error:
@@ -130,9 +130,8 @@ class AdbShellLink(Link):
         """The error of ours that one of another library stands for; None: let it be."""
         if isinstance(error, DeviceBenchError | DeadlineError | TooMuchError) or not isinstance(error, Exception):
             return None
-        if isinstance(error, exceptions.PushFailedError):
-            reason = bytes(error.args[0]).decode("utf-8", "replace") if error.args else "no reason given"
-            return DeviceUnavailableError(f"{self.description}: the device refused a file: {reason}")
+        if isinstance(error, RefusedError):
+            return DeviceUnavailableError(f"{self.description}: the device refused a file: {error}")
         if isinstance(error, exceptions.InvalidCommandError) and "STLS" in str(error):
             return DeviceUnavailableError(
                 f"{self.description}: it wants Wireless debugging with pairing, which is not spoken here; "

@@ -28,6 +28,10 @@ class TooMuchError(Exception):
     """A call brought more bytes than it may."""
 
 
+class RefusedError(Exception):
+    """The device said in the middle of a call that it fails; holds its words."""
+
+
 class SocketTransport(BaseTransport):  # type: ignore[misc]  # adb-shell ships no types
     """A TCP connection; it has the methods that adb-shell's transports have."""
 
@@ -96,9 +100,11 @@ class LimitedTransport(BaseTransport):  # type: ignore[misc]
         self._inner = inner
         self._deadline_s = 0.0
         self._left_bytes = 0
+        self._pushing = False
 
-    def begin(self, timeout_s: float, limit_bytes: int) -> None:
+    def begin(self, timeout_s: float, limit_bytes: int, pushing: bool = False) -> None:
         """Start a call that may take so long and read so much."""
+        self._pushing = pushing
         self._deadline_s = time.monotonic() + timeout_s
         self._left_bytes = limit_bytes
 
@@ -113,6 +119,9 @@ class LimitedTransport(BaseTransport):  # type: ignore[misc]
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
             raise TooMuchError
+        # adb-shell, which waits for something else just then, would drop it and wait on until the deadline.
+        if self._pushing and data.startswith(b"FAIL"):
+            raise RefusedError(data[8:].decode("utf-8", "replace"))  # FAIL, then the length in 4 bytes
         return data
 
     def bulk_write(self, data: bytes, transport_timeout_s: float) -> int:
