@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -59,6 +60,12 @@ class RigDevice:
         return f"adb://{self.host}:{self.port}"
 
     @property
+    def identity(self) -> str:
+        """Its machine id or serial number: another one for another personality, the same after a reboot."""
+        text = f"{self.personality_name} {self.arch} {self.link.interface}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
     def root(self) -> Path:
         """Its root folder, seen from here; absolute symbolic links inside lead out of it."""
         return Path(f"/proc/{self._init_pid}/root")
@@ -97,7 +104,7 @@ class RigDevice:
         mountpoint.mkdir(exist_ok=True)
         self._mounted_root = mountpoint / "root"
         command = ["unshare", "--net", "--mount", "sh", str(HERE / "guest/setup.sh"), str(self._base), str(mountpoint)]
-        command += [self.storage, f"{STORAGE_MB}m", "yes" if self.is_phone else "no"]
+        command += [self.storage, f"{STORAGE_MB}m", "yes" if self.is_phone else "no", self.identity]
         command += map(str, personality_layers(self.personality_name))
         self._keeper = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

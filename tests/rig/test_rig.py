@@ -63,6 +63,7 @@ def test_two_devices_are_two(rig_pair: tuple[RigDevice, RigDevice]) -> None:
         shell(one, "echo one > /var/tmp/mine")
         assert shell(two, "ls -A /var/tmp") == ""
         assert shell(one, "cat /var/tmp/mine") == "one\n"
+        assert shell(one, "cat /etc/machine-id") != shell(two, "cat /etc/machine-id")
 
 
 def test_a_reset_device_is_clean(rig_device: RigDevice) -> None:
