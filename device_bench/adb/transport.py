@@ -50,10 +50,7 @@ class SocketTransport(BaseTransport):  # type: ignore[misc]  # adb-shell ships n
             self._socket = None
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float) -> bytes:
-        opened = self._open()
-        readable, _, _ = select.select([opened], [], [], transport_timeout_s)
-        if not readable:
-            raise DeadlineError
+        opened = self._ready(select.POLLIN, transport_timeout_s)
         data = opened.recv(numbytes)
         if not data:
             raise ConnectionResetError("the device closed the connection")
@@ -61,15 +58,15 @@ class SocketTransport(BaseTransport):  # type: ignore[misc]  # adb-shell ships n
 
     def bulk_write(self, data: bytes, transport_timeout_s: float) -> int:
         """Write some of the data, as much as the socket takes at once."""
-        opened = self._open()
-        _, writeable, _ = select.select([], [opened], [], transport_timeout_s)
-        if not writeable:
-            raise DeadlineError
-        return opened.send(data)
+        return self._ready(select.POLLOUT, transport_timeout_s).send(data)
 
-    def _open(self) -> socket.socket:
+    def _ready(self, event: int, wait_s: float) -> socket.socket:
         if self._socket is None:
             raise ConnectionResetError("the connection is closed")
+        waiting = select.poll()  # select() takes no descriptor above 1023
+        waiting.register(self._socket, event)
+        if not waiting.poll(wait_s * 1000):
+            raise DeadlineError
         return self._socket
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from device_bench.adb.connection import AdbConnection
 from device_bench.adb.files import Home
 from device_bench.errors import DeviceUnavailableError, RunnerError, TransientDeviceError, UsageError
 from tests.device_bench.adb.local import DEVICES, LocalLink, toolbox
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="plays a Linux device: needs /proc and flock")
 
 
 @pytest.fixture(params=DEVICES)

@@ -229,6 +229,20 @@ def test_nobody_there(rig_device: RigDevice) -> None:
     assert time.monotonic() - started_s < 3
 
 
+@pytest.mark.parametrize("personality", ["pixel"])
+def test_an_ordinary_user_of_a_phone(rig_device: RigDevice, personality: str) -> None:
+    rig_device.personality(personality)
+    with AdbConnection(open_link(rig_device.spec)) as connection:
+        assert connection.base == "/data/local/tmp/pocketprune"
+        path = connection.cached(MODEL, ".tflite")
+        with connection.run_folder() as folder:
+            job = connection.start(["sh", "-c", 'wc -c <"$1"; sleep 60', "x", path], folder)
+            with pytest.raises(RunnerError, match=f"  {len(MODEL)}"):
+                connection.collect(job, 1)
+    assert rig_device.files("/data/local/tmp/pocketprune/runs") == []
+    assert not any("60" in argv for argv in rig_device.processes())
+
+
 def test_through_a_server(rig_device: RigDevice, adb: str) -> None:
     from device_bench.adb.server import server_devices
 
