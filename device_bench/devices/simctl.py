@@ -163,9 +163,10 @@ class SimulatorDevice(CoreMLDevice):
             DeviceUnavailableError: it does not boot.
         """
         if not self._found_booted:
+            ours_already = self._shut_down_at_end  # from an attempt that got no further
             self._shut_down_at_end = True  # noted before, so that an interrupt leaves nothing running
-            if "current state: Boot" in self._ask("boot", udid):  # somebody else was faster: it is theirs
-                self._shut_down_at_end = False
+            if "current state: Boot" in self._ask("boot", udid) and not ours_already:
+                self._shut_down_at_end = False  # somebody else was faster: it is theirs
         self._found_booted = False
         # bootstatus waits until the system is up. Its exit code says little: it fails on one that was booted
         # meanwhile (bazelbuild/rules_apple#2597), so the state that it leaves behind is looked at.

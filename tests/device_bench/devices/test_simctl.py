@@ -156,6 +156,20 @@ def test_one_on_its_way_down_may_be_tried_again(simulated: Simulated):
         simulated.script.expect(*SHUTDOWN)
 
 
+def test_what_a_failed_attempt_booted_is_still_ours(simulated: Simulated):
+    with simulated.connect() as device:
+        simulated.build_and_compile()
+        simulated.script.expect(*BOOT)
+        simulated.script.expect(*BOOT_STATUS, stderr="Failed to subscribe", exit_code=1)
+        with pytest.raises(DeviceUnavailableError, match="bootstatus failed"):
+            device.run(job(simulated.path))
+        simulated.script.expect(*BOOT, stderr=in_state("Booted"), exit_code=149)
+        simulated.wait_for_boot()
+        simulated.script.expect(*SPAWN, stdout=printed())
+        device.run(job(simulated.path))
+        simulated.script.expect(*SHUTDOWN)
+
+
 def test_one_that_is_shut_down_meanwhile_is_booted_again(simulated: Simulated):
     with simulated.connect(state="Booted") as device:
         simulated.build_and_compile()
