@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -97,11 +98,11 @@ def check(device: Device, path: Path, spec: BenchSpec) -> Subject:
     return Subject(artifact=artifact, golden=sidecar.golden if sidecar else None)
 
 
-def run_with_retries(device: Device, job: Job) -> JobResult:
-    """Run a job; a transient failure is tried again, `ATTEMPTS` times in all."""
+def with_retries[T](action: Callable[[], T]) -> T:
+    """Do something with a device; a transient failure is tried again, `ATTEMPTS` times in all."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return device.run(job)
+            return action()
         except TransientDeviceError as error:
             if attempt == ATTEMPTS:
                 raise TransientDeviceError(f"{error} (tried {ATTEMPTS} times)") from error
@@ -110,11 +111,11 @@ def run_with_retries(device: Device, job: Job) -> JobResult:
 
 
 def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool) -> Measurement:
-    device.prepare(spec.readiness)
+    with_retries(partial(device.prepare, spec.readiness))
     started_at = utc_now()
     jobs = [Job.of(spec, (subject.job_model(),), seed) for seed in range(spec.processes)]
-    results = [run_with_retries(device, job) for job in jobs]
-    used = device.power(jobs[0]) if power else NOT_ASKED
+    results = [with_retries(partial(device.run, job)) for job in jobs]
+    used = with_retries(partial(device.power, jobs[0])) if power else NOT_ASKED
     return assemble(device.info(), subject, spec, [(result, result.models[0]) for result in results], used, started_at)
 
 

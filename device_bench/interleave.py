@@ -7,11 +7,12 @@ differs no more than that is not called faster or slower. Ratios are to be belie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from device_bench import stats
-from device_bench.bench import NOT_ASKED, assemble, check, run_with_retries, utc_now
+from device_bench.bench import NOT_ASKED, assemble, check, utc_now, with_retries
 from device_bench.device import Job, JobResult
 from device_bench.devices import open_device
 from device_bench.errors import UsageError
@@ -48,13 +49,13 @@ def compare(
     with open_device(device) as opened:
         subjects = [check(opened, Path(path), spec) for path in paths]
         models = tuple(subject.job_model() for subject in subjects)
-        opened.prepare(spec.readiness)
+        with_retries(partial(opened.prepare, spec.readiness))
         started_at = utc_now()
         jobs = [Job.of(spec, (*models, models[BASELINE]), seed) for seed in range(spec.processes)]
-        results = [run_with_retries(opened, job) for job in jobs]
+        results = [with_retries(partial(opened.run, job)) for job in jobs]
         measurements = []
         for i, subject in enumerate(subjects):
-            used = opened.power(Job.of(spec, (models[i],))) if power else NOT_ASKED
+            used = with_retries(partial(opened.power, Job.of(spec, (models[i],)))) if power else NOT_ASKED
             runs = [(result, result.models[i]) for result in results]
             measurements.append(assemble(opened.info(), subject, spec, runs, used, started_at))
     return ComparisonResult(

@@ -15,10 +15,11 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from device_bench.bench import NOT_ASKED, assemble, check, run_with_retries, utc_now
+from device_bench.bench import NOT_ASKED, assemble, check, utc_now, with_retries
 from device_bench.device import Device, Job, Missing
 from device_bench.devices import open_device
 from device_bench.errors import (
@@ -144,7 +145,7 @@ class _Sitting:
             subject = check(self._device, model, spec)
             started_at = utc_now()
             try:
-                result = run_with_retries(self._device, Job.of(spec, (subject.job_model(),)))
+                result = with_retries(partial(self._device.run, Job.of(spec, (subject.job_model(),))))
             except (UsageError, DeviceUnavailableError) as fault:
                 if spec.accelerator == "cpu" or isinstance(fault, TransientDeviceError):
                     raise
@@ -165,7 +166,8 @@ class _Sitting:
 
     def _turns(self, evidence: Evidence) -> str:
         subject = check(self._device, self._models[0], QUICK)
-        result = run_with_retries(self._device, Job.of(QUICK, (subject.job_model(), subject.job_model())))
+        job = Job.of(QUICK, (subject.job_model(), subject.job_model()))
+        result = with_retries(partial(self._device.run, job))
         first, second = ([ms for turn in run.blocks for ms in turn] for run in result.models)
         return f"{len(result.models[0].blocks)} rounds; {len(first)} and {len(second)} figures"
 
