@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from device_bench.adb.link import MAX_OUTPUT_BYTES, Link
 from device_bench.adb.shell import MAX_STDERR_BYTES, Call, RawFinished
@@ -44,6 +44,8 @@ class Caller:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self._lost_s: float | None = None
+        """Since when the link is known to be lost."""
 
     def call(self, argv: Sequence[str], timeout_s: float, limit_bytes: int = MAX_OUTPUT_BYTES) -> RawFinished:
         """Run a command to its end; what does not end in time is killed, with all that it started.
@@ -54,7 +56,9 @@ class Caller:
         """
         call = Call(argv)
         try:
-            return call.finish(self.link.execute(call.line, timeout_s, limit_bytes + 2 * MAX_STDERR_BYTES))
+            finished = call.finish(self.link.execute(call.line, timeout_s, limit_bytes + 2 * MAX_STDERR_BYTES))
+            self._lost_s = None
+            return finished
         except TransientDeviceError:
             raise
         except BaseException:
@@ -97,17 +101,25 @@ class Caller:
         call = Call(["sh", "-c", REAP + 'reap "$1"', "pocketprune", pattern])
         call.finish(self.link.execute(call.line, timeout_s=20.0))
 
-    def rejoin(self, within_s: float = RECONNECT_S) -> None:
-        """Join a lost link again, which may take the device a while.
+    def patiently[T](self, action: Callable[[], T]) -> T:
+        """Do what may be done twice, once more after a lost link is back."""
+        try:
+            return action()
+        except TransientDeviceError:
+            self.rejoin()
+            return action()
+
+    def rejoin(self) -> None:
+        """Join a lost link again, which may take the device a while: it may be restarting.
 
         Raises:
-            TransientDeviceError: it did not come back in time.
+            TransientDeviceError: it did not come back within `RECONNECT_S` of the first call for it.
         """
-        deadline_s = time.monotonic() + within_s
+        self._lost_s = self._lost_s or time.monotonic()
         while True:
             try:
                 return self.link.reconnect()
             except TransientDeviceError:
-                if time.monotonic() > deadline_s:
+                if time.monotonic() > self._lost_s + RECONNECT_S:
                     raise
                 time.sleep(0.5)

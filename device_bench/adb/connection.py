@@ -21,7 +21,7 @@ from device_bench.shell import Finished
 BASES = ("/data/local/tmp", "/var/tmp", "/tmp")
 """Where our folder may be; the first that may be written is taken."""
 
-# $@ the folders to try. What was half sent a day ago will not be sent further.
+# $@ the folders to try
 _FIND_HOME = r"""
 for tool in flock setsid; do
   if ! command -v "$tool" >/dev/null; then echo "missing=$tool"; exit 0; fi
@@ -30,7 +30,6 @@ for folder in "$@"; do
   base=$folder/pocketprune
   if [ -d "$folder" ] && mkdir -p "$base/cache" "$base/incoming" "$base/runs" "$base/tools" 2>/dev/null &&
       [ -w "$base/runs" ] && [ -O "$base" ]; then
-    find "$base/incoming" -type f -mtime +0 -exec rm -f {} + 2>/dev/null
     echo "base=$base"
     if command -v sha256sum >/dev/null; then echo tool=sha256sum
     elif toybox sha256sum </dev/null >/dev/null 2>&1; then echo tool=toybox sha256sum
@@ -120,12 +119,14 @@ class AdbConnection:
     def run_folder(self) -> Iterator[str]:
         """A folder on the device for one run; at its end it is removed, and what still runs of the run is killed.
 
+        A link that is lost at its beginning may take its time to come back (see `Caller.rejoin`).
+
         The device is ours alone from here on (see `lock.py`).
 
         Raises:
             TransientDeviceError: another client has the device.
         """
-        self._clear_leftovers()
+        self._caller.patiently(self._clear_leftovers)
         folder = f"{self.base}/runs/{secrets.token_hex(8)}"
         self._with_room(lambda: self._lock.hold(self.base, folder))
         try:
@@ -153,6 +154,7 @@ class AdbConnection:
             self._clear_leftovers()
             if "home" in self.__dict__:
                 self._lock.release(self.base)
+        self._lock.close()
         self._link.close()
 
     def __enter__(self) -> Self:
@@ -173,7 +175,7 @@ class AdbConnection:
 
     def _clear(self, folder: str) -> None:
         self._jobs.forget(folder)
-        self._caller.script('rm -rf "$1"', folder)
+        self._caller.script('rm -rf "$1" "$2"/incoming/*', folder, self.base)
 
     def _with_room[T](self, action: Callable[[], T]) -> T:
         """Do it, and where the device's storage is full do it once more with an empty cache."""

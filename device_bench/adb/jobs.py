@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from math import ceil
 
 from device_bench.adb.caller import RUN_VARIABLE, Caller
 from device_bench.adb.files import Files
@@ -49,9 +50,11 @@ mkdir -p "$name" || exit 1
 """
 )
 
-# $1 the job's folder
+# $1 the job's folder, $2 how long it may take from now. `until` tells other clients when it is overdue (see `lock.py`).
 _COLLECT = r"""
 if cd "$1" 2>/dev/null && [ -e lock ]; then
+  read -r uptime rest </proc/uptime
+  { echo $((${uptime%%.*} + $2)) >until; } 2>/dev/null
   { flock -s 9; } 9<lock
   if [ -f rc ]; then
     echo "ended $(cat rc)"
@@ -97,9 +100,10 @@ class Jobs:
         job_folder = f"{run_folder}/{name}"
         mark = f"{run_folder.rpartition('/')[2]}/{name}"
         if stdin:
-            self._patiently(lambda: self._files.send(stdin.encode(), f"{job_folder}/stdin", 0o600))
+            self._caller.patiently(lambda: self._files.send(stdin.encode(), f"{job_folder}/stdin", 0o600))
         self._running.add(mark)
-        answer = self._patiently(lambda: self._caller.script(_START, run_folder, name, mark, _JOB, *argv).strip())
+        arguments = run_folder, name, mark, _JOB, *argv
+        answer = self._caller.patiently(lambda: self._caller.script(_START, *arguments).strip())
         if not answer.startswith("boot "):
             raise TransientDeviceError(
                 f"{self._caller.link.description}: the run's folder is gone; the device was restarted or taken over"
@@ -115,8 +119,10 @@ class Jobs:
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
+            left_s = max(1.0, deadline_s - time.monotonic())
             try:
-                finished = self._caller.run(["sh", "-c", _COLLECT, "pocketprune", job.folder], _left_s(deadline_s))
+                script = ["sh", "-c", _COLLECT, "pocketprune", job.folder, str(ceil(left_s))]
+                finished = self._caller.run(script, left_s)
                 break
             except TransientDeviceError:
                 self._caller.rejoin()
@@ -131,7 +137,7 @@ class Jobs:
 
     def stop(self, job: DetachedJob) -> None:
         """Kill a job with all that it started; its files stay until the run folder goes."""
-        self._patiently(lambda: self._caller.reap(f"^{RUN_VARIABLE}={job.mark}$"))
+        self._caller.patiently(lambda: self._caller.reap(f"^{RUN_VARIABLE}={job.mark}$"))
         self._running.discard(job.mark)
 
     def forget(self, run_folder: str) -> bool:
@@ -143,21 +149,13 @@ class Jobs:
             self._running -= marks
         return bool(marks)
 
-    def _patiently[T](self, action: Callable[[], T]) -> T:
-        """Do what may be done twice, once more after a lost link is back."""
-        try:
-            return action()
-        except TransientDeviceError:
-            self._caller.rejoin()
-            return action()
-
     def _killed(self, job: DetachedJob, timeout_s: float, error: RunnerError, late: bool) -> RunnerError:
         output = Finished(exit_code=0, stdout="", stderr="")
         with contextlib.suppress(DeviceUnavailableError, RunnerError):
             self.stop(job)
             output = self._caller.run(["sh", "-c", _TAIL, "pocketprune", job.folder])
-        reason = f"the runner took longer than {timeout_s:g} s and was killed" if late else f"{error}; it was killed"
-        return RunnerError(reason + last_lines(output.stdout, output.stderr))
+        slow = f"{self._caller.link.description}: the runner took longer than {timeout_s:g} s and was killed"
+        return RunnerError((slow if late else f"{error}; it was killed") + last_lines(output.stdout, output.stderr))
 
     def _vanished(self, job: DetachedJob, boot_id: str) -> DeviceUnavailableError:
         self._running.discard(job.mark)
@@ -171,7 +169,3 @@ class Jobs:
             f"{device}: the job vanished without an exit code; something killed it (out of memory?), "
             "or adb was restarted on the device"
         )
-
-
-def _left_s(deadline_s: float) -> float:
-    return max(1.0, deadline_s - time.monotonic())
