@@ -210,6 +210,7 @@ def bench(
     min_battery: MinBattery = 20,
     max_start_c: MaxStartC = 40.0,
     wait_s: WaitS = 600.0,
+    power: Annotated[bool, typer.Option(help="Measure power too, where the device can (minutes on a phone).")] = True,
     json_file: Json = None,
 ) -> None:
     """Measure model files on a device: latency, memory, and power where the device can."""
@@ -234,7 +235,11 @@ def bench(
     )
     with progress.for_stderr() as shown:
         measured = device_bench.benchmark_many(
-            models, device=device, spec=spec, on_result=lambda n, _: shown.update("measuring", n + 1, len(models))
+            models,
+            device=device,
+            spec=spec,
+            power=power,
+            on_result=lambda n, _: shown.update("measuring", n + 1, len(models)),
         )
     print_measurements(measured)
     if json_file:

@@ -107,16 +107,19 @@ class RecoverSection(Section):
     learning_rate: Positive = 0.02
 
 
-class BenchSection(BenchSpec):
+class TimingSection(BenchSpec):
+    def spec(self) -> BenchSpec:
+        return BenchSpec(**self.model_dump(include=set(BenchSpec.model_fields)))
+
+
+class BenchSection(TimingSection):
     """How the reported measurements are timed."""
 
     processes: PositiveInt = 5
-
-    def spec(self) -> BenchSpec:
-        return BenchSpec(**self.model_dump())
+    power: bool = True
 
 
-class SearchBenchSection(BenchSection):
+class SearchBenchSection(TimingSection):
     """The search's own spec: short, since it is asked once an episode."""
 
     warmup_runs: Annotated[int, Field(ge=0)] = 5

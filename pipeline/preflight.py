@@ -34,13 +34,18 @@ def check_devices(config: Config) -> None:
 
     Raises:
         DeviceBenchError: a device spec that cannot be read, or a device that is not there.
-        ConfigError: a device lacks the accelerator or the delegate that it shall be measured with.
+        ConfigError: a device runs no TFLite files, or lacks the accelerator or delegate that it shall be measured with.
         RewardRejectedError: a device is of a kind that must not pay rewards.
     """
     wanted = {"search.bench": config.search.bench.spec(), "bench": config.bench.spec()}
     for spec in config.device_specs():
         with device_bench.open_device(spec) as device:
             kind = device.info().kind
+            if "tflite" not in device.formats:
+                raise ConfigError(
+                    f"device: {spec} runs {', '.join(device.formats)} files, and a search times TFLite files; search "
+                    "on another device, and give this one the exported files: `pocketprune bench FILE --device SPEC`"
+                )
             for key, bench in wanted.items():
                 try:
                     device.check_accelerator(bench)

@@ -35,7 +35,8 @@ def _time(
         progress.update(f"timing {artifact.path} on {device}", done, len(artifacts))
         if (artifact.path, device) not in measured:
             path = folder.path / artifact.path
-            measurement = device_bench.benchmark(path, device=device, spec=config.bench.spec())
+            bench = config.bench
+            measurement = device_bench.benchmark(path, device=device, spec=bench.spec(), power=bench.power)
             append_json_line(log, BenchLine(artifact=artifact.path, device_spec=device, measurement=measurement))
 
 
