@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,6 +270,64 @@ def test_a_lost_client_is_taken_over(
             with pytest.raises(TransientDeviceError, match="gone"):
                 connection.start(["true"], folder)
     assert not (storage / "pocketprune/hacked").exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_client_on_this_machine_that_has_ended_is_taken_over_at_once(
+    connection: AdbConnection, link: LocalLink, storage: Path, known: bool, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = connection.run_folder()  # and never left
+    job = connection.start(["sleep", "68"], opened.__enter__())
+    assert len(list(tmp_path.glob("pocketprune-client-*"))) == 1
+    if known:
+        connection._lock.close()  # as the kernel does
+    with AdbConnection(link, wait_s=0.5, bases=[str(storage)]) as other:
+        if known:
+            with other.run_folder() as theirs:
+                assert runs(storage) == [Path(theirs).name] and not alive(job.mark)
+        else:
+            with pytest.raises(TransientDeviceError, match="held by"), other.run_folder():
+                pass
+            connection.stop(job)
+            connection._lock.release(connection.base)
+    assert list(tmp_path.glob("pocketprune-client-*")) == []
+
+
+@pytest.mark.parametrize(("until", "taken"), [("1", True), ("999999999", False), ("", False)])
+def test_a_job_that_is_overdue_keeps_nobody_out(
+    connection: AdbConnection, link: LocalLink, storage: Path, until: str, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PATIENCE_S", 0)
+    with connection.run_folder() as folder:
+        job = connection.start(["sleep", "69"], folder)
+        Path(job.folder, "until").write_text(until + "\n" * bool(until))
+        with AdbConnection(link, wait_s=0.3, bases=[str(storage)]) as other:
+            if taken:
+                with other.run_folder():
+                    assert not alive(job.mark)
+            else:
+                with pytest.raises(TransientDeviceError, match="held by"), other.run_folder():
+                    pass
+                assert alive(job.mark)
+
+
+def test_who_sends_a_file_is_alive_and_nothing_half_sent_stays(
+    connection: AdbConnection, link: LocalLink, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PATIENCE_S", 0)
+    arriving = storage / "pocketprune/incoming/file"
+    with AdbConnection(link, wait_s=0.3, bases=[str(storage)]) as other:
+        with connection.run_folder():
+            arriving.write_bytes(b"half")
+            with pytest.raises(TransientDeviceError, match="held by"), other.run_folder():
+                pass
+            os.utime(arriving, (1, 1))
+            with other.run_folder():
+                assert not arriving.exists()
+        with connection.run_folder():
+            arriving.write_bytes(b"half")
+        assert not arriving.exists()
 
 
 def alive(mark: str) -> bool:

@@ -79,7 +79,9 @@ def test_50_mb_over_a_link_with_small_buffers(rig_device: RigDevice, tmp_path: P
     rig_device.small_buffers()
     spec = rig_device.spec if through == "tcp" else f"adb+server://{rig_device.host}:{rig_device.port}"
     with AdbConnection(open_link(spec)) as connection:
+        started_s = time.monotonic()
         path = connection.cached(file)
+        assert time.monotonic() - started_s < 25, "it stalled; the limit of a push is far longer"
         held = connection.stat(path)
         assert held is not None and held.size_bytes == file.stat().st_size > 50_000_000
     assert rig_device.shell(["sha256sum", path]).stdout.split()[0] in path
