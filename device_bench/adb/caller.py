@@ -45,7 +45,7 @@ class Caller:
     def __init__(self, link: Link) -> None:
         self.link = link
         self._lost_s: float | None = None
-        """Since when the link is known to be lost."""
+        """When a lost link was first called for."""
 
     def call(self, argv: Sequence[str], timeout_s: float, limit_bytes: int = MAX_OUTPUT_BYTES) -> RawFinished:
         """Run a command to its end; what does not end in time is killed, with all that it started.
@@ -103,11 +103,16 @@ class Caller:
 
     def patiently[T](self, action: Callable[[], T]) -> T:
         """Do what may be done twice, once more after a lost link is back."""
-        try:
-            return action()
-        except TransientDeviceError:
-            self.rejoin()
-            return action()
+        if not self.lost:
+            with contextlib.suppress(TransientDeviceError):
+                return action()
+        self.rejoin()
+        return action()
+
+    @property
+    def lost(self) -> bool:
+        """Has the link been called for, and not been heard of since?"""
+        return self._lost_s is not None
 
     def rejoin(self) -> None:
         """Join a lost link again, which may take the device a while: it may be restarting.

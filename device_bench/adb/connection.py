@@ -59,6 +59,8 @@ class AdbConnection:
         self._caller = Caller(link)
         self._lock = ClientLock(self._caller, wait_s)
         self._leftovers: list[str] = []
+        self.on_ended: Callable[[str, str], None] = lambda name, text: None
+        """Told what each job printed, word for word."""
 
     @property
     def description(self) -> str:
@@ -143,7 +145,9 @@ class AdbConnection:
 
     def collect(self, job: DetachedJob, timeout_s: float) -> Finished:
         """Wait for a job without stirring the device. See `Jobs.collect`."""
-        return self._jobs.collect(job, timeout_s)
+        finished = self._jobs.collect(job, timeout_s)
+        self.on_ended(job.mark, f"exit code {finished.exit_code}\n{finished.stdout}\n{finished.stderr}")
+        return finished
 
     def stop(self, job: DetachedJob) -> None:
         """Kill a job and all that it started."""
@@ -170,6 +174,8 @@ class AdbConnection:
             try:
                 self._clear(self._leftovers[0])
             except TransientDeviceError:
+                if self._caller.lost:
+                    raise
                 self._clear(self._leftovers[0])  # the call joins the link again
             del self._leftovers[0]
 
