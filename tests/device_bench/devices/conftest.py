@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.device_bench.devices.rig_faults import MODEL_BYTES
+from tests.device_bench.golden import with_golden
+
+
+@pytest.fixture(scope="session")
+def large_model(tiny_tflite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with golden inputs, long enough that its push has a middle."""
+    folder = tmp_path_factory.mktemp("large")
+    padded = folder / "padded.tflite"
+    padded.write_bytes(tiny_tflite.read_bytes().ljust(MODEL_BYTES, b"\0"))
+    return with_golden(padded, folder / "model.tflite")
