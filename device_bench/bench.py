@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from device_bench import stats
-from device_bench.device import Device, Job, JobModel, JobResult, Missing, ModelRun
+from device_bench.device import Device, Job, JobModel, JobResult, Missing, ModelRun, Observer
 from device_bench.devices import open_device
 from device_bench.errors import TransientDeviceError
 from device_bench.modelfile import describe
@@ -44,20 +44,26 @@ class Subject(Record):
 
 
 def benchmark(
-    model_path: str | Path, device: str = "host", spec: BenchSpec | None = None, *, power: bool = True
+    model_path: str | Path,
+    device: str = "host",
+    spec: BenchSpec | None = None,
+    *,
+    power: bool = True,
+    observer: Observer | None = None,
 ) -> Measurement:
     """Measure one model file on one device.
 
     Args:
         device: a device spec such as `host`.
         power: measure power as well, in a pass of its own, where the device can (it takes some seconds).
+        observer: told what goes on meanwhile.
 
     Raises:
         UsageError: a device, file or spec that cannot work.
         DeviceUnavailableError: the device is not there.
         RunnerError: the program on the device died, hung or printed garbage.
     """
-    return benchmark_many([model_path], device, spec, power=power)[0]
+    return benchmark_many([model_path], device, spec, power=power, observer=observer)[0]
 
 
 def benchmark_many(
@@ -67,6 +73,7 @@ def benchmark_many(
     on_result: Callable[[int, Measurement], None] | None = None,
     *,
     power: bool = True,
+    observer: Observer | None = None,
 ) -> list[Measurement]:
     """Measure model files over one connection, each in `spec.processes` fresh runner processes.
 
@@ -74,11 +81,12 @@ def benchmark_many(
 
     Args:
         on_result: called with the index of each path and its Measurement as soon as it is there.
-        power: as for `benchmark`.
+        power, observer: as for `benchmark`.
     """
     spec = spec or BenchSpec()
     measurements = []
     with open_device(device) as opened:
+        opened.observer = observer or opened.observer
         subjects = [check(opened, Path(path), spec) for path in paths]
         for i, subject in enumerate(subjects):
             measurements.append(_measure(opened, subject, spec, power))
@@ -110,11 +118,20 @@ def with_retries[T](action: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
+def run_jobs(device: Device, jobs: Sequence[Job], name: str) -> list[JobResult]:
+    """Run jobs one after another; the device's observer is told which process of `name` it is."""
+    results = []
+    for number, job in enumerate(jobs, 1):
+        device.observer.doing(f"{name}: process {number} of {len(jobs)}")
+        results.append(with_retries(partial(device.run, job)))
+    return results
+
+
 def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool) -> Measurement:
     with_retries(partial(device.prepare, spec.readiness))
     started_at = utc_now()
     jobs = [Job.of(spec, (subject.job_model(),), seed) for seed in range(spec.processes)]
-    results = [with_retries(partial(device.run, job)) for job in jobs]
+    results = run_jobs(device, jobs, Path(subject.artifact.path).name)
     used = with_retries(partial(device.power, jobs[0])) if power else NOT_ASKED
     return assemble(device.info(), subject, spec, [(result, result.models[0]) for result in results], used, started_at)
 

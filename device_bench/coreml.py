@@ -73,6 +73,7 @@ class CoreMLDevice(Device):
             (Path(folder) / "job.json").write_text(job_text(job, compiled))
             try:
                 stdout, stderr = self._launch(runner, Path(folder), job.timeout_s)
+                self.observer.said(RUNNER, f"{stdout}\n{stderr}")
                 output = read_answer(RunnerOutput, stdout, stderr, job)
             except RunnerError as error:
                 raise RunnerError(f"{', '.join(str(model.path) for model in job.models)}: {error}") from error

@@ -130,8 +130,20 @@ class Missing(Record):
     reason: str
 
 
+class Observer:
+    """Whom a device tells what goes on; this one listens to nothing."""
+
+    def doing(self, text: str) -> None:
+        """What it does now, in a few words."""
+
+    def said(self, name: str, text: str) -> None:
+        """What a program on the device printed, word for word."""
+
+
 class Device(ABC):
     """An open connection to a device; use it as a context manager."""
+
+    observer: Observer = Observer()
 
     accelerators: tuple[Accelerator, ...] = ("cpu",)
     delegates: tuple[Delegate, ...] = ("xnnpack",)

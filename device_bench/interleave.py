@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from device_bench import stats
-from device_bench.bench import NOT_ASKED, assemble, check, utc_now, with_retries
-from device_bench.device import Job, JobResult
+from device_bench.bench import NOT_ASKED, assemble, check, run_jobs, utc_now, with_retries
+from device_bench.device import Job, JobResult, Observer
 from device_bench.devices import open_device
 from device_bench.errors import UsageError
 from device_bench.records import BenchSpec, Comparison, ComparisonResult, Measurement
@@ -28,12 +28,14 @@ def compare(
     names: Sequence[str] | None = None,
     *,
     power: bool = False,
+    observer: Observer | None = None,
 ) -> ComparisonResult:
     """Compare candidates (all paths but the first) with a baseline (the first), in `spec.processes` processes.
 
     Args:
         names: what the comparisons call the files; their paths by default.
         power: measure each model's power afterwards, where the device can.
+        observer: told what goes on meanwhile.
 
     Raises:
         UsageError: fewer than two files, or a device, file or spec that cannot work.
@@ -47,12 +49,13 @@ def compare(
     if len(names) != len(paths):
         raise UsageError(f"compare: {len(names)} names for {len(paths)} model files; give one for each")
     with open_device(device) as opened:
+        opened.observer = observer or opened.observer
         subjects = [check(opened, Path(path), spec) for path in paths]
         models = tuple(subject.job_model() for subject in subjects)
         with_retries(partial(opened.prepare, spec.readiness))
         started_at = utc_now()
         jobs = [Job.of(spec, (*models, models[BASELINE]), seed) for seed in range(spec.processes)]
-        results = [with_retries(partial(opened.run, job)) for job in jobs]
+        results = run_jobs(opened, jobs, f"{len(paths)} models in turns")
         measurements = []
         for i, subject in enumerate(subjects):
             used = with_retries(partial(opened.power, Job.of(spec, (models[i],)))) if power else NOT_ASKED

@@ -30,6 +30,7 @@ class Gatekeeper:
     Args:
         read: reads the device's state.
         sleep, clock: for tests.
+        tell: told what is waited for.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Gatekeeper:
         read: ReadState = read_state,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._shell = shell
         self._read = read
         self._sleep = sleep
         self._clock = clock
+        self._tell = tell
         self._screen_found: bool | None = None
 
     def make_ready(self, readiness: Readiness) -> DeviceState:
@@ -100,6 +103,7 @@ class Gatekeeper:
                     f"{_heat(state)} after {waited_s:.0f} s of waiting: at most {max_start_c:g} C is wanted; let it "
                     "cool (out of its case, off the charger), or raise readiness.max_start_c or readiness.wait_s"
                 )
+            self._tell(f"{_heat(state)}: waiting for {max_start_c:g} C")
             self._sleep(min(POLL_S, wait_s - waited_s))
             state = self._read(self._shell)
         return state

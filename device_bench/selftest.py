@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from device_bench.bench import NOT_ASKED, assemble, check, utc_now, with_retries
-from device_bench.device import Device, Job, Missing
+from device_bench.device import Device, Job, Missing, Observer
 from device_bench.devices import open_device
 from device_bench.errors import (
     DeviceBenchError,
@@ -73,7 +73,7 @@ def selftest(
         models: exported files of a format that the device runs, with sidecars.
         bundle: the zip file to write; it appears whole or not at all.
         power: measure power too, which loads the device for minutes.
-        on_trial: told the name of each trial before it starts.
+        on_trial: told the name of each trial before it starts, and what goes on in a long one.
 
     Raises:
         UsageError, DeviceUnavailableError: there is no such device to try things on.
@@ -82,6 +82,7 @@ def selftest(
     results: list[TrialResult] = []
     with tempfile.TemporaryDirectory(prefix="pocketprune-") as folder, open_device(spec) as device:
         evidence = Evidence(Path(folder))
+        device.observer = Reporter(evidence, on_trial)
         sitting = _Sitting(device, [Path(model) for model in models], evidence)
         for trial in (*device.trials(), *sitting.trials(power)):
             if on_trial is not None:
@@ -98,6 +99,23 @@ def selftest(
         )
         _pack(result, Path(folder), bundle)
     return result
+
+
+class Reporter(Observer):
+    """Keeps all that is said on the device, and passes on what is done there."""
+
+    def __init__(self, evidence: Evidence, on_doing: Callable[[str], None] | None) -> None:
+        self._evidence = evidence
+        self._on_doing = on_doing
+        self._count = 0
+
+    def doing(self, text: str) -> None:
+        if self._on_doing is not None:
+            self._on_doing(text)
+
+    def said(self, name: str, text: str) -> None:
+        self._count += 1
+        self._evidence.keep(f"{self._count:03d}-{name}.txt", text)
 
 
 class _Sitting:

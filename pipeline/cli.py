@@ -235,11 +235,7 @@ def bench(
     )
     with progress.for_stderr() as shown:
         measured = device_bench.benchmark_many(
-            models,
-            device=device,
-            spec=spec,
-            power=power,
-            on_result=lambda n, _: shown.update("measuring", n + 1, len(models)),
+            models, device=device, spec=spec, power=power, observer=progress.DeviceProgress(shown)
         )
     print_measurements(measured)
     if json_file:
@@ -271,6 +267,7 @@ def compare(
 ) -> None:
     """Time models in turns, so that the machine's moods hit all alike, and say which is faster."""
     import device_bench
+    from pipeline import progress
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_comparisons
 
@@ -288,7 +285,9 @@ def compare(
         max_start_c=max_start_c,
         wait_s=wait_s,
     )
-    result = device_bench.compare(models, device=device, spec=spec)
+    with progress.for_stderr() as shown:
+        observer = progress.DeviceProgress(shown)
+        result = device_bench.compare(models, device=device, spec=spec, observer=observer)
     print_comparisons(result)
     if json_file:
         with writing(json_file):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from device_bench.device import Observer
+
 
 class Progress(Protocol):
     def stage(self, name: str, state: str) -> None:
@@ -22,6 +24,18 @@ class Silent:
 
     def update(self, text: str, done: int | None = None, total: int | None = None) -> None:
         pass
+
+
+class DeviceProgress(Observer):
+    """Shows what a device says that it does."""
+
+    def __init__(self, progress: Progress, done: int | None = None, total: int | None = None) -> None:
+        self._progress = progress
+        self._done = done
+        self._total = total
+
+    def doing(self, text: str) -> None:
+        self._progress.update(text, self._done, self._total)
 
 
 class Plain:

@@ -110,7 +110,8 @@ class AdbDevice(Device):
 
     def __init__(self, connection: AdbConnection) -> None:
         self._connection = connection
-        self._gate = Gatekeeper(connection)
+        connection.on_ended = lambda name, text: self.observer.said(name, text)
+        self._gate = Gatekeeper(connection, tell=lambda text: self.observer.doing(text))
         self._readiness = Readiness()
         try:
             self._identity = identify(connection)
@@ -167,7 +168,7 @@ class AdbDevice(Device):
                 return self._runner.load(job, folder, seconds)
 
             start = partial(DetachedSampling, self._connection, folder)
-            return measure_power(self._connection, start, load, self.info().id)
+            return measure_power(self._connection, start, load, self.info().id, tell=self.observer.doing)
 
     def trials(self) -> tuple[Trial, ...]:
         return adb_trials(self._connection)

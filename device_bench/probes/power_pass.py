@@ -47,6 +47,7 @@ def measure_power(
     device_id: str,
     calibration_path: Path | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> PowerUse | Missing:
     """Power and energy of one inference.
 
@@ -54,17 +55,18 @@ def measure_power(
         start: starts a program on the device, detached.
         run_load: runs the model there for so many seconds and says when, on the clock of the device's uptime.
         calibration_path: where the battery's unit and sign are kept; None takes the user's state folder.
+        tell: told which part of the pass has begun.
 
     Raises:
         DeviceBenchError: the link, or what `run_load` raises; the sampler is ended all the same.
     """
     if rails.parse_rails(shell.run(["dumpsys", rails.SERVICE]).stdout):
-        text, load = _sample(start, rails.sampler_argv(LONGEST_S), run_load, sleep)
+        text, load = _sample(start, rails.sampler_argv(LONGEST_S), run_load, sleep, tell)
         return rails.rails_power(rails.parse_trace(text), load)
     reason = battery_unusable(read_state(shell))
     if reason is not None:
         return Missing(reason=reason)
-    text, load = _sample(start, battery.sampler_argv(LONGEST_S), run_load, sleep)
+    text, load = _sample(start, battery.sampler_argv(LONGEST_S), run_load, sleep, tell)
     reason = battery_unusable(read_state(shell))
     if reason is not None:
         return Missing(reason=reason)
@@ -115,13 +117,20 @@ def battery_power(text: str, load: LoadRun, device_id: str, path: Path) -> Power
 
 
 def _sample(
-    start: StartSampling, argv: Sequence[str], run_load: Callable[[float], LoadRun], sleep: Callable[[float], None]
+    start: StartSampling,
+    argv: Sequence[str],
+    run_load: Callable[[float], LoadRun],
+    sleep: Callable[[float], None],
+    tell: Callable[[str], None],
 ) -> tuple[str, LoadRun]:
     """Idle, load, idle with the sampler running all along."""
     sampling = start(argv)
     try:
+        tell(f"power: idle for {IDLE_S:g} s")
         sleep(IDLE_S)
+        tell(f"power: load for {LOAD_S:g} s")
         load = run_load(LOAD_S)
+        tell(f"power: idle for {IDLE_S:g} s")
         sleep(IDLE_S)
     except BaseException:  # Ctrl-C included: nothing of ours may run on
         sampling.stop()

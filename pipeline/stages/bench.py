@@ -8,7 +8,7 @@ from typing import Any
 
 import device_bench
 from pipeline.config import Config
-from pipeline.progress import Progress
+from pipeline.progress import DeviceProgress, Progress
 from pipeline.records import Artifact, BenchLine
 from pipeline.run_folder import RunFolder, append_json_line, read_json_lines, write_json
 
@@ -35,8 +35,9 @@ def _time(
         progress.update(f"timing {artifact.path} on {device}", done, len(artifacts))
         if (artifact.path, device) not in measured:
             path = folder.path / artifact.path
-            bench = config.bench
-            measurement = device_bench.benchmark(path, device=device, spec=bench.spec(), power=bench.power)
+            bench, observer = config.bench, DeviceProgress(progress, done, len(artifacts))
+            spec = bench.spec()
+            measurement = device_bench.benchmark(path, device=device, spec=spec, power=bench.power, observer=observer)
             append_json_line(log, BenchLine(artifact=artifact.path, device_spec=device, measurement=measurement))
 
 
