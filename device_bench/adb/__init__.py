@@ -1,9 +1,10 @@
 """adb: how commands and files get to an Android phone or a Linux board, over TCP, USB or an adb server.
 
 connection.py   AdbConnection, what the rest of the package uses
-files.py  jobs.py  lock.py  device_scripts.py          its parts
+caller.py  files.py  jobs.py  lock.py  sampling.py     its parts
 shell.py        the one place that writes command lines
-link.py         what a link is;  tcp_usb.py, server.py  the two that there are
+link.py         what a link is;  tcp_usb.py, server.py  the two that there are (keys.py, transport.py: under the first)
+identity.py  choose.py  trials.py                      what a device is, what runs models there, what a self-test tries
 """
 
 from __future__ import annotations

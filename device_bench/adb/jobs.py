@@ -140,14 +140,13 @@ class Jobs:
         self._caller.patiently(lambda: self._caller.reap(f"^{RUN_VARIABLE}={job.mark}$"))
         self._running.discard(job.mark)
 
-    def forget(self, run_folder: str) -> bool:
-        """Kill what still runs of a run; False: nothing did."""
+    def forget(self, run_folder: str) -> None:
+        """Kill what still runs of a run."""
         run = run_folder.rpartition("/")[2]
         marks = {mark for mark in self._running if mark.startswith(f"{run}/")}
         if marks:
             self._caller.reap(f"^{RUN_VARIABLE}={run}/")
             self._running -= marks
-        return bool(marks)
 
     def _killed(self, job: DetachedJob, timeout_s: float, error: RunnerError, late: bool) -> RunnerError:
         output = Finished(exit_code=0, stdout="", stderr="")

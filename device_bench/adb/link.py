@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 CONNECT_S = 5.0
 AUTH_S = 30.0
@@ -27,7 +25,7 @@ MAX_OUTPUT_BYTES = 64 * 2**20
 
 
 class Link(ABC):
-    """Use it as a context manager; all its errors are listed in the module's docstring."""
+    """All its errors are listed in the module's docstring."""
 
     description: str
     """The device spec, for messages."""
@@ -47,11 +45,3 @@ class Link(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go; closing twice is harmless."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
