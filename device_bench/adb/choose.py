@@ -1,4 +1,4 @@
-"""Which runner a device gets: our own where a board has Python and LiteRT, else the official `benchmark_model`."""
+"""Which runner a device gets: our own where a board has Python and LiteRT, else the official tool, as binary or app."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from typing import Protocol
 from device_bench.adb.connection import BASES, AdbConnection
 from device_bench.adb.identity import Identity
 from device_bench.device import Job, JobResult
+from device_bench.errors import DeviceUnavailableError
 from device_bench.probes.battery import LoadRun
 from device_bench.records import Accelerator, Delegate
+from device_bench.runners.benchmark_app import PACKAGE, App
 from device_bench.runners.benchmark_model import BenchmarkModel
+from device_bench.runners.benchmark_tool import Tool
 from device_bench.runners.litert_remote import LitertRemote, find_python
 from device_bench.shell import Shell
 from device_bench.tools import tool_for
 
 TOOL = "benchmark_model"
+TOOL_ACCELERATORS: tuple[Accelerator, ...] = ("cpu", "gpu", "npu")
+TOOL_DELEGATES: tuple[Delegate, ...] = ("xnnpack", "none", "gpu", "npu", "nnapi")
 
 
 class DeviceRunner(Protocol):
@@ -40,28 +45,74 @@ class Choice:
     """Called when the runner is first needed; a look at a device pushes nothing."""
 
 
-def choose_runner(connection: AdbConnection, identity: Identity) -> Choice | None:
-    """The device's runner, or None: then `what_to_install` helps."""
-    folders = [f"{base}/pocketprune" for base in BASES]
-    python = find_python(connection, ["python3", *(f"{folder}/venv/bin/python3" for folder in folders)])
-    if python is not None:
-        make = functools.partial(LitertRemote, connection, python)
-        return Choice("litert_runner", ("cpu",), ("xnnpack",), make)
-    delegates: tuple[Delegate, ...] = ("xnnpack", "none", "gpu", "npu", "nnapi")
-    if (there := _first_file(connection, [f"{folder}/tools/{TOOL}" for folder in folders])) is not None:
-        return Choice(TOOL, ("cpu", "gpu", "npu"), delegates, functools.partial(_put_there, connection, there))
-    if (here := tool_for(_abi(identity))) is not None:
-        return Choice(TOOL, ("cpu", "gpu", "npu"), delegates, functools.partial(_pushed, connection, here))
-    return None
+def choose_runner(connection: AdbConnection, identity: Identity, wanted: str | None = None) -> Choice | None:
+    """The first runner that the device has, or None: then `what_to_install` helps.
+
+    Args:
+        wanted: a name of `RUNNERS`: that one and no other.
+
+    Raises:
+        DeviceUnavailableError: the device lacks the one that is wanted.
+    """
+    for name in (wanted,) if wanted else RUNNERS:
+        if (choice := RUNNERS[name](connection, identity)) is not None:
+            return choice
+    if wanted is None:
+        return None
+    raise DeviceUnavailableError(
+        f"{connection.description}: the device lacks the runner {wanted!r}: "
+        f"{', or '.join(_ways(connection, identity)[wanted])}; or leave `?runner={wanted}` out"
+    )
 
 
 def what_to_install(connection: AdbConnection, identity: Identity) -> str:
     """The remedy where a device has no runner."""
+    ways = _ways(connection, identity)
+    fitting = ("tool", "app") if identity.android else ("litert", "tool")
+    return f"nothing there can run a TFLite file: {', or '.join(way for name in fitting for way in ways[name])}"
+
+
+def _ways(connection: AdbConnection, identity: Identity) -> dict[str, list[str]]:
+    """How a device comes to each runner."""
     fetch = f"run `pocketprune fetch-tools --abi {_abi(identity)}` (it is pushed by itself)"
     put = f"put a benchmark_model at {connection.base}/tools/{TOOL} on the device"
-    python = "install LiteRT in its Python (`python3 -m pip install ai-edge-litert numpy`)"
-    ways = [fetch, put] if identity.android else [python, fetch, put]
-    return f"nothing there can run a TFLite file: {', or '.join(ways)}"
+    return {
+        "litert": ["install LiteRT in its Python (`python3 -m pip install ai-edge-litert numpy`)"],
+        "tool": [fetch, put],
+        "app": ["install the benchmark app (`adb install -g android_aarch64_benchmark_model.apk`)"],
+    }
+
+
+def _litert(connection: AdbConnection, identity: Identity) -> Choice | None:
+    python = find_python(connection, ["python3", *(f"{base}/pocketprune/venv/bin/python3" for base in BASES)])
+    if python is None:
+        return None
+    return Choice("litert_runner", ("cpu",), ("xnnpack",), functools.partial(LitertRemote, connection, python))
+
+
+def _tool(connection: AdbConnection, identity: Identity) -> Choice | None:
+    there = _first_file(connection, [f"{base}/pocketprune/tools/{TOOL}" for base in BASES])
+    if there is not None:
+        return Choice(TOOL, TOOL_ACCELERATORS, TOOL_DELEGATES, functools.partial(_put_there, connection, there))
+    here = tool_for(_abi(identity))
+    if here is not None:
+        return Choice(TOOL, TOOL_ACCELERATORS, TOOL_DELEGATES, functools.partial(_pushed, connection, here))
+    return None
+
+
+def _app(connection: AdbConnection, identity: Identity) -> Choice | None:
+    if not identity.android:
+        return None
+    # An app bundle has several APKs; the official one is one file.
+    package = connection.run(["pm", "path", PACKAGE]).stdout.partition("\n")[0].strip()
+    if not package.startswith("package:/"):
+        return None
+    make = functools.partial(_installed, connection, package.removeprefix("package:"))
+    return Choice(App.runner, TOOL_ACCELERATORS, TOOL_DELEGATES, make)
+
+
+RUNNERS: dict[str, Callable[[AdbConnection, Identity], Choice | None]] = {"litert": _litert, "tool": _tool, "app": _app}
+"""By the names that `?runner=` of a device spec has for them; the first that a device has is taken."""
 
 
 def _abi(identity: Identity) -> str:
@@ -76,9 +127,13 @@ def _first_file(shell: Shell, paths: Sequence[str]) -> str | None:
 
 def _put_there(connection: AdbConnection, path: str) -> DeviceRunner:
     connection.run(["chmod", "755", path], check=True)
-    return BenchmarkModel(connection, path, hashlib.sha256(connection.pull(path)).hexdigest())
+    return BenchmarkModel(Tool(connection, path, connection.sha256(path)))
 
 
 def _pushed(connection: AdbConnection, path: Path) -> DeviceRunner:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return BenchmarkModel(connection, connection.cached(path, f"-{TOOL}", mode=0o755), sha256)
+    return BenchmarkModel(Tool(connection, connection.cached(path, f"-{TOOL}", mode=0o755), sha256))
+
+
+def _installed(connection: AdbConnection, apk: str) -> DeviceRunner:
+    return BenchmarkModel(App(connection, connection.sha256(apk)))

@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import quote, unquote
 
 from device_bench.adb import open_link
-from device_bench.adb.choose import DeviceRunner, choose_runner, what_to_install
+from device_bench.adb.choose import RUNNERS, DeviceRunner, choose_runner, what_to_install
 from device_bench.adb.connection import AdbConnection
 from device_bench.adb.identity import identify
 from device_bench.adb.sampling import DetachedSampling
@@ -35,8 +35,23 @@ EXAMPLE = None
 
 
 def connect(spec: str) -> Device:
+    address, runner = _split(spec)
+    return AdbDevice(AdbConnection(open_link(address)), runner)
+
+
+def _split(spec: str) -> tuple[str, str | None]:
+    """The address without percent-encoding, and the runner that `?runner=` asks for.
+
+    Raises:
+        UsageError: no such runner, or something else after the `?`.
+    """
     scheme, _, name = spec.partition("://")
-    return AdbDevice(AdbConnection(open_link(f"{scheme}://{unquote(name)}")))
+    name, question, query = name.partition("?")
+    runner = query.removeprefix("runner=") if question else None
+    if runner is not None and (runner not in RUNNERS or runner == query):
+        known = ", ".join(f"?runner={name}" for name in RUNNERS)
+        raise UsageError(f"device {spec!r}: it may end in {known}; a `?` in a name is written %3F")
+    return f"{scheme}://{unquote(name)}", runner
 
 
 def discover() -> list[DeviceListing]:
@@ -77,12 +92,13 @@ def _remedy(state: str) -> str:
 def _look(spec: str) -> DeviceListing:
     """What `pocketprune devices` says of one device; leaves nothing there."""
     try:
-        with contextlib.closing(_connect_quickly(spec)) as connection:
+        address, runner = _split(spec)
+        with contextlib.closing(_connect_quickly(address)) as connection:
             identity = identify(connection)
             state = read_state(connection)
-            choice = choose_runner(connection, identity)
+            choice = choose_runner(connection, identity, runner)
     except DeviceBenchError as error:
-        return DeviceListing(spec=spec, info=None, reason=str(error).removeprefix(f"{spec}: "))
+        return DeviceListing(spec=spec, info=None, reason=str(error).removeprefix(f"{spec.partition('?')[0]}: "))
     hottest_c = max(state.temperatures_c.values(), default=None)
     return DeviceListing(
         spec=spec,
@@ -93,9 +109,8 @@ def _look(spec: str) -> DeviceListing:
     )
 
 
-def _connect_quickly(spec: str) -> AdbConnection:
-    scheme, _, name = spec.partition("://")
-    return AdbConnection(open_link(f"{scheme}://{unquote(name)}", connect_s=DISCOVERY_S / 2, auth_s=DISCOVERY_S / 2))
+def _connect_quickly(address: str) -> AdbConnection:
+    return AdbConnection(open_link(address, connect_s=DISCOVERY_S / 2, auth_s=DISCOVERY_S / 2))
 
 
 class AdbDevice(Device):
@@ -103,19 +118,20 @@ class AdbDevice(Device):
 
     Args:
         connection: is closed with this.
+        runner: which of `RUNNERS` to use; None takes the first that the device has.
 
     Raises:
-        DeviceUnavailableError: what answers is no device that we know how to use.
+        DeviceUnavailableError: what answers is no device that we know how to use, or it lacks that runner.
     """
 
-    def __init__(self, connection: AdbConnection) -> None:
+    def __init__(self, connection: AdbConnection, runner: str | None = None) -> None:
         self._connection = connection
         connection.on_ended = lambda name, text: self.observer.said(name, text)
         self._gate = Gatekeeper(connection, tell=lambda text: self.observer.doing(text))
         self._readiness = Readiness()
         try:
             self._identity = identify(connection)
-            self._choice = choose_runner(connection, self._identity)
+            self._choice = choose_runner(connection, self._identity, runner)
         except BaseException:
             connection.close()
             raise

@@ -1,7 +1,7 @@
 """Memory of a process from the kernel's text about it, `/proc/PID/status`; reading it costs the timed loop nothing.
 
-An Android app's is told by `dumpsys meminfo PID`, which walks its whole address space and stops it meanwhile: for after
-the timed loop only.
+An Android app's is told by `dumpsys meminfo`, which walks its whole address space and holds it up meanwhile: for a
+run of its own only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from device_bench.device import Missing
 from device_bench.records import MemoryUse
 
-METHOD_PSS = "TOTAL PSS of dumpsys meminfo after the timed loop: what it uses then, not its peak; shared pages by share"
+METHOD_PSS = "TOTAL PSS of dumpsys meminfo: what the app used at that moment, not its peak; shared pages by share"
 METHOD = "VmHWM after the timed loop; model_mb: less VmRSS before the model was loaded"
 
 

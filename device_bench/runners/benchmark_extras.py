@@ -13,26 +13,10 @@ from device_bench.runners.benchmark_golden import OUTPUT_FLAG, examples, input_f
 from device_bench.runners.benchmark_tool import Placed, Tool, read_run, timed_part
 
 PROFILE_RUNS = 5
-MEMORY_SECONDS = 0.5
 NO_PROFILE = "this benchmark_model gave no table of operations"
 NO_OUTPUTS = (
     "this benchmark_model writes no outputs (no --output_filepath, as in LiteRT 2): its answers are not checked"
 )
-MEMORY_METHOD = "VmHWM of benchmark_model, polled in a run of its own; model_mb: growth since its start, by its own log"
-
-# Prints the last VmHWM of its arguments' process; that line of /proc/PID/status is gone once the process has ended.
-PEAK_MARK = "POCKETPRUNE-VMHWM"
-PEAK_SCRIPT = f"""
-"$@" & pid=$!
-while line=$(grep VmHWM "/proc/$pid/status" 2>/dev/null) && [ -n "$line" ]; do
-  peak=$line
-  sleep 0.05 || sleep 1
-done
-wait "$pid"
-code=$?
-echo "{PEAK_MARK} $peak"
-exit $code
-"""
 # Prints the device's clock after its arguments' process, whose exit code it keeps.
 CLOCK_MARK = "POCKETPRUNE-UPTIME"
 CLOCK_SCRIPT = f"""
@@ -46,6 +30,8 @@ exit $code
 
 def profile(tool: Tool, job: Job, model: Placed, folder: str) -> tuple[OpTime, ...] | Missing:
     """Time of each operation."""
+    if tool.no_profile:
+        return Missing(reason=tool.no_profile)
     argv = tool.argv(job, model, PROFILE_RUNS, 0.0, warmup=1)
     argv += ["--enable_op_profiling=true", "--use_profiler=true"]  # TFLite's name and LiteRT 2's
     return read_run(tool.execute(argv, folder, job, model)).ops or Missing(reason=NO_PROFILE)
@@ -55,6 +41,8 @@ def golden_error(tool: Tool, job: Job, model: Placed, folder: str) -> float | Mi
     """Largest relative error from the golden outputs; None where the model has none."""
     if model.model.golden is None:
         return None
+    if tool.no_files:
+        return Missing(reason=tool.no_files)
     worst = 0.0
     for example in examples(model.model.golden, model.graph, model.model.path):
         files = [tool.fresh(folder, "golden.bin") for _ in example.inputs]
@@ -74,12 +62,10 @@ def golden_error(tool: Tool, job: Job, model: Placed, folder: str) -> float | Mi
 
 def memory(tool: Tool, job: Job, model: Placed, folder: str) -> MemoryUse | Missing:
     """Peak of the tool's process and, of that, the model's part by the tool's own account."""
-    argv = tool.argv(job, model, 1, MEMORY_SECONDS, job.warmup_runs)
-    finished = tool.execute(["sh", "-c", PEAK_SCRIPT, "sh", *argv], folder, job, model)
-    words = finished.stdout.rpartition(PEAK_MARK)[2].split()
-    if len(words) != 3 or words[0] != "VmHWM:" or not words[1].isdecimal():
-        return Missing(reason="the device shows no VmHWM in /proc/PID/status")
-    return MemoryUse(peak_rss_mb=int(words[1]) / 1024, model_mb=read_run(finished).overall_mb, method=MEMORY_METHOD)
+    argv = tool.argv(job, model, 1, tool.memory_seconds, job.warmup_runs)
+    finished = tool.execute(["sh", "-c", tool.memory_script, "sh", *argv], folder, job, model)
+    use = tool.memory(finished)
+    return use if isinstance(use, Missing) else use.model_copy(update={"model_mb": read_run(finished).overall_mb})
 
 
 def load(tool: Tool, job: Job, model: Placed, folder: str, seconds: float) -> LoadRun:

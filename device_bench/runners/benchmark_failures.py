@@ -21,6 +21,9 @@ _REFUSES = re.compile(
 )
 _NO_DELEGATE = re.compile(r"Failed to apply (.{1,60}?) delegate|Disallowed CPU fallback detected")
 
+# What Android's C library says of a process that a signal ends (debuggerd_handler.cpp); an app has no exit code.
+_CRASHED = re.compile(r"Fatal signal (\d{1,2})\b")
+
 
 def raise_failure(finished: Finished, model: Path) -> NoReturn:
     """Raise what fits a run of the tool that gave nothing.
@@ -31,7 +34,9 @@ def raise_failure(finished: Finished, model: Path) -> NoReturn:
         RunnerError: anything else; the text ends with the tool's last lines.
     """
     said = last_lines(finished.stdout, finished.stderr)
-    name = _signal(finished.exit_code)
+    text = finished.stderr + "\n" + finished.stdout
+    crashed = _CRASHED.search(text)
+    name = _signal(128 + int(crashed[1]) if crashed else finished.exit_code)
     if name:
         raise RunnerError(f"{model}: benchmark_model was ended by {name}{LIKELY.get(name, '')}{said}")
     if finished.exit_code in (126, 127):
@@ -39,7 +44,6 @@ def raise_failure(finished: Finished, model: Path) -> NoReturn:
             f"{model}: benchmark_model cannot be executed there (exit code {finished.exit_code}); it must be built for "
             f"the device's processor and system{said}"
         )
-    text = finished.stderr + "\n" + finished.stdout
     if (lacking := _NO_DELEGATE.search(text)) is not None:
         raise DeviceUnavailableError(
             f"{model}: {lacking[0]}: the device lacks the delegate, or it does not take this network; "

@@ -23,7 +23,6 @@ from device_bench.runners.benchmark_delegate import Delegation, check_flag, dele
 from device_bench.runners.benchmark_log import ToolRun
 from device_bench.runners.benchmark_result import parse_result
 from device_bench.runners.benchmark_tool import Placed, Tool, read_run, timed_part
-from device_bench.shell import Remote
 
 MIN_ROUNDS = 10
 """Of turns, when several models are timed: a ratio's interval needs some."""
@@ -41,14 +40,11 @@ class BenchmarkModel:
     """The tool on one device.
 
     Args:
-        remote: the device.
-        path: the tool's path there, ready to be executed.
-        sha256: the tool's hash; the tool itself prints no version.
+        tool: how it is run there, as a binary or as an app.
     """
 
-    def __init__(self, remote: Remote, path: str, sha256: str) -> None:
-        self._tool = Tool(remote, path)
-        self._sha256 = sha256
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
         self._gives_median = True
         """Until it shows that it does not."""
         self._known: dict[tuple[str, str], Any] = {}
@@ -96,12 +92,8 @@ class BenchmarkModel:
         return benchmark_extras.load(self._tool, job, self._tool.place(job.models[0]), folder, seconds)
 
     def runtime(self) -> RuntimeInfo:
-        return RuntimeInfo(
-            name="litert",
-            version=f"benchmark_model {self._sha256[:8]}",
-            runner="benchmark_model",
-            runner_sha256=self._sha256,
-        )
+        runner, sha256 = self._tool.runner, self._tool.sha256
+        return RuntimeInfo(name="litert", version=f"{runner} {sha256[:8]}", runner=runner, runner_sha256=sha256)
 
     def _time(self, job: Job, placed: list[Placed], folder: str) -> list[list[ToolRun]]:
         """The timed runs of each model; run i of all models was taken in one round."""
@@ -119,12 +111,14 @@ class BenchmarkModel:
         return turns
 
     def _timed_run(self, job: Job, model: Placed, folder: str, runs: int, seconds: float) -> ToolRun:
-        result = self._tool.fresh(folder, "result.pb")
+        result = None if self._tool.no_files else self._tool.fresh(folder, "result.pb")
         argv = self._tool.argv(job, model, runs, seconds, job.warmup_runs)
-        finished = self._tool.execute([*argv, f"--result_file_path={result}"], folder, job, model)
+        argv += [f"--result_file_path={result}"] if result else []
+        finished = self._tool.execute(argv, folder, job, model)
         run = read_run(finished)
         check_flag(run, wanted_delegate(job.accelerator, job.delegate))
-        if (run.timed is None or run.timed.median is None) and "--result_file_path" not in run.unknown_flags:
+        no_median = run.timed is None or run.timed.median is None
+        if result and no_median and "--result_file_path" not in run.unknown_flags:
             run = self._with_result_file(run, result)
         timed = timed_part(run, finished, model)
         if timed.n < runs:

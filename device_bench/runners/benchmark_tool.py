@@ -1,17 +1,32 @@
-"""One `benchmark_model` binary on one device: its command line, and a run of it."""
+"""One `benchmark_model` on one device: its command line, a run of it, and the memory that it took."""
 
 from __future__ import annotations
 
 from itertools import count
 
-from device_bench.device import Job, JobModel, RunAggregate
+from device_bench.device import Job, JobModel, Missing, RunAggregate
 from device_bench.errors import UsageError
-from device_bench.records import Record
+from device_bench.records import MemoryUse, Record
 from device_bench.runners.benchmark_delegate import FLAGS, wanted_delegate
 from device_bench.runners.benchmark_failures import raise_failure
 from device_bench.runners.benchmark_log import ToolRun, parse_run
 from device_bench.shell import Finished, Remote
 from device_bench.tflite import Graph, read_graph
+
+MEMORY_METHOD = "VmHWM of benchmark_model, polled in a run of its own; model_mb: growth since its start, by its own log"
+MEMORY_MARK = "POCKETPRUNE-VMHWM"
+# Prints the last VmHWM of its arguments' process; that line of /proc/PID/status is gone once the process has ended.
+MEMORY_SCRIPT = f"""
+"$@" & pid=$!
+while line=$(grep VmHWM "/proc/$pid/status" 2>/dev/null) && [ -n "$line" ]; do
+  peak=$line
+  sleep 0.05 || sleep 1
+done
+wait "$pid"
+code=$?
+echo "{MEMORY_MARK} $peak"
+exit $code
+"""
 
 
 class Placed(Record):
@@ -23,10 +38,26 @@ class Placed(Record):
 
 
 class Tool:
-    """The binary at `path` on the device, ready to be executed."""
+    """The binary on the device; `benchmark_app.py` has the same in an app.
 
-    def __init__(self, remote: Remote, path: str) -> None:
+    Args:
+        remote: the device.
+        path: the tool's path there, ready to be executed.
+        sha256: the tool's hash; the tool itself prints no version.
+    """
+
+    runner = "benchmark_model"
+    memory_seconds = 0.5
+    memory_script = MEMORY_SCRIPT
+    """Executes its arguments, and prints what `memory` reads."""
+    no_profile: str | None = None
+    """Why there can be no table of operations."""
+    no_files: str | None = None
+    """Why what it writes into files cannot be had."""
+
+    def __init__(self, remote: Remote, path: str, sha256: str) -> None:
         self.remote = remote
+        self.sha256 = sha256
         self._path = path
         self._count = count()
 
@@ -55,18 +86,8 @@ class Tool:
             )
 
     def argv(self, job: Job, model: Placed, runs: int, seconds: float, warmup: int) -> list[str]:
-        return [
-            *_taskset(job),
-            self._path,
-            f"--graph={model.there}",
-            f"--num_threads={job.threads}",
-            f"--num_runs={runs}",
-            f"--min_secs={seconds:g}",
-            f"--max_secs={job.timeout_s + seconds:g}",  # its default ends a run after 150 s, with fewer inferences
-            f"--warmup_runs={warmup}",
-            "--warmup_min_secs=0",
-            FLAGS[wanted_delegate(job.accelerator, job.delegate)],
-        ]
+        """A command line, to which more flags may be added."""
+        return [*_taskset(job), self._path, *flags(job, model, runs, seconds, warmup)]
 
     def execute(self, argv: list[str], folder: str, job: Job, model: Placed, extra_s: float = 0.0) -> Finished:
         """Run a command line of the tool to its end.
@@ -79,6 +100,26 @@ class Tool:
         if finished.exit_code != 0:
             raise_failure(finished, model.model.path)
         return finished
+
+    def memory(self, finished: Finished) -> MemoryUse | Missing:
+        """Its peak, from what `memory_script` printed."""
+        words = finished.stdout.rpartition(MEMORY_MARK)[2].split()
+        if len(words) != 3 or words[0] != "VmHWM:" or not words[1].isdecimal():
+            return Missing(reason="the device shows no VmHWM in /proc/PID/status")
+        return MemoryUse(peak_rss_mb=int(words[1]) / 1024, model_mb=None, method=MEMORY_METHOD)
+
+
+def flags(job: Job, model: Placed, runs: int, seconds: float, warmup: int) -> list[str]:
+    return [
+        f"--graph={model.there}",
+        f"--num_threads={job.threads}",
+        f"--num_runs={runs}",
+        f"--min_secs={seconds:g}",
+        f"--max_secs={job.timeout_s + seconds:g}",  # its default ends a run after 150 s, with fewer inferences
+        f"--warmup_runs={warmup}",
+        "--warmup_min_secs=0",
+        FLAGS[wanted_delegate(job.accelerator, job.delegate)],
+    ]
 
 
 def read_run(finished: Finished) -> ToolRun:

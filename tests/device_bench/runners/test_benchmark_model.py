@@ -14,6 +14,7 @@ from device_bench.records import BenchSpec
 from device_bench.runners import litert_runner
 from device_bench.runners.benchmark_golden import outputs_error, relative_error
 from device_bench.runners.benchmark_model import MAX_SINGLES, MIN_ROUNDS, BenchmarkModel
+from device_bench.runners.benchmark_tool import Tool
 from device_bench.sidecar import Golden, TensorData
 from device_bench.tflite import read_graph
 from tests.device_bench.runners.local_remote import LocalRemote
@@ -44,7 +45,7 @@ class Bench:
         self.tool.write_text(f"#!{sys.executable} -IS\n{FAKE.read_text()}")
         self.tool.chmod(0o755)
         self.plays(flags=TFLITE, median=True, says=[XNNPACK])
-        self.driver = BenchmarkModel(self.remote, str(self.tool), "f3729eaf" + "0" * 56)
+        self.driver = BenchmarkModel(Tool(self.remote, str(self.tool), "f3729eaf" + "0" * 56))
 
     def plays(self, **behaviour: object) -> None:
         (self.folder / "behaviour.json").write_text(json.dumps(behaviour))

@@ -12,6 +12,7 @@ from device_bench.device import Job, JobModel, JobResult
 from device_bench.errors import RunnerError, UsageError
 from device_bench.records import BenchSpec
 from device_bench.runners.benchmark_model import BenchmarkModel
+from device_bench.runners.benchmark_tool import Tool
 from device_bench.sidecar import Golden, TensorData
 from tests.device_bench.runners.local_remote import LocalRemote
 
@@ -26,7 +27,7 @@ def run(folder: Path, model: Path, golden: Golden | None = None, build: str = "c
     (folder / "benchmark_model.plays").write_text(json.dumps({"build": build, "fault": fault}))
     given = BenchSpec.model_validate({"warmup_runs": 1, "timed_runs": 5, "min_seconds": 0.0, **spec})
     job = Job.of(given, (JobModel(path=model, golden=golden),))
-    return BenchmarkModel(LocalRemote(folder), str(tool), "0" * 64).run(job, str(folder))
+    return BenchmarkModel(Tool(LocalRemote(folder), str(tool), "0" * 64)).run(job, str(folder))
 
 
 @pytest.fixture(scope="module")
