@@ -114,6 +114,9 @@ class AdbConnection:
     def pull(self, path: str, timeout_s: float = 60.0, limit_bytes: int = MAX_OUTPUT_BYTES) -> bytes:
         return self._files.pull(path, timeout_s, limit_bytes)
 
+    def sha256(self, path: str) -> str:
+        return self._files.sha256(path)
+
     def stat(self, path: str) -> FileStat | None:
         return self._files.stat(path)
 

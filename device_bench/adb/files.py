@@ -160,6 +160,15 @@ class Files:
             raise DeviceUnavailableError(f"{self._caller.link.description}: {path!r} cannot be read: {reason}")
         return finished.stdout
 
+    def sha256(self, path: str) -> str:
+        """Hash of a file of the device, which is fetched where the device has no tool for it; errors as for `pull`."""
+        if not self._home.sha256_tool:
+            return hashlib.sha256(self.pull(path)).hexdigest()
+        found = self._caller.script(_DIGEST + 'tool=$1; digest "$2"', self._home.sha256_tool, _absolute(path)).strip()
+        if not re.fullmatch("[0-9a-f]{64}", found):
+            raise DeviceUnavailableError(f"{self._caller.link.description}: {path!r} cannot be hashed: {found[:100]}")
+        return found
+
     def stat(self, path: str) -> FileStat | None:
         """What is at a path, symbolic links followed; None: nothing that may be seen."""
         text = self._caller.script(_STAT, _absolute(path)).strip()

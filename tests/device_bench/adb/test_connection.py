@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def test_files_come_and_go_whatever_their_name(connection: AdbConnection, storag
     assert connection.push(b"\0\r\n\xff", path, 0o751) is True
     assert connection.push(b"\0\r\n\xff", path, 0o640) is False
     assert connection.pull(path) == b"\0\r\n\xff"
+    assert connection.sha256(path) == hashlib.sha256(b"\0\r\n\xff").hexdigest()
     held = connection.stat(path)
     assert held is not None and (held.size_bytes, held.mode & 0o777) == (4, 0o640)
     assert abs(held.modified_s - time.time()) < 60
@@ -98,6 +100,7 @@ def test_without_a_tool_for_hashes_sizes_are_compared(
     connection.push(b"content", f"{storage}/file")
     assert connection.push(b"CONTENT", f"{storage}/file") is True  # a size alone says nothing about it
     assert connection.pull(f"{storage}/file") == b"CONTENT"
+    assert connection.sha256(f"{storage}/file") == hashlib.sha256(b"CONTENT").hexdigest()
     path = connection.cached(b"content")
     assert connection.push(b"content", path) is False
 
@@ -107,6 +110,7 @@ def test_a_path_must_be_absolute(connection: AdbConnection, target: str) -> None
     for action in (
         lambda: connection.push(b"", target),
         lambda: connection.pull(target),
+        lambda: connection.sha256(target),
         lambda: connection.stat(target),
     ):
         with pytest.raises(UsageError, match="absolute"):
@@ -122,6 +126,8 @@ def test_wrong_sources_and_targets(connection: AdbConnection, storage: Path) -> 
         connection.cached(b"x", "/../x")
     with pytest.raises(DeviceUnavailableError, match="cannot be read"):
         connection.pull(f"{storage}/missing")
+    with pytest.raises(DeviceUnavailableError, match="cannot be hashed"):
+        connection.sha256(f"{storage}/missing")
     with pytest.raises(RunnerError, match="too much"):
         connection.push(b"x" * 500_000, f"{storage}/big")
         connection.pull(f"{storage}/big", limit_bytes=1000)
