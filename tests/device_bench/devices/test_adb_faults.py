@@ -47,7 +47,7 @@ from tests.device_bench.devices.rig_faults import (
 from tests.rig.device import RigDevice
 
 SPEC = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=1.0)
-CONNECT_S = 1.5  # a lost packet is sent again after 1 s
+CONNECT_S = 1.3  # a lost packet is sent again after 1 s
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same waits as in use, shorter."""
     for name, value in (("IDLE_S", 1), ("INTERVAL_S", 1), ("PROBES", 2)):
         monkeypatch.setattr(transport, f"KEEPALIVE_{name}", value)
-    monkeypatch.setattr(transport, "USER_TIMEOUT_MS", 2000)
-    monkeypatch.setattr(caller, "RECONNECT_S", 2.0)
+    monkeypatch.setattr(transport, "USER_TIMEOUT_MS", 1500)
+    monkeypatch.setattr(caller, "RECONNECT_S", 1.6)
     monkeypatch.setattr(bench, "RETRY_AFTER_S", 0.1)
     monkeypatch.setattr(adb_devices, "open_link", functools.partial(open_link, connect_s=CONNECT_S))
 
@@ -138,7 +138,7 @@ def test_fault(
     if fault.delay_ms:
         rig_device.netem(delay_ms=fault.delay_ms)
     if fault.says == HANGS:
-        limit_job(monkeypatch, 3.0)
+        limit_job(monkeypatch, 2.5)
     with contextlib.ExitStack() as stack:
         if fault.moment is at_once:
             fault.strike(rig_device)
