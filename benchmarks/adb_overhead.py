@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -33,7 +34,7 @@ def overhead_s(model: Path, device: str) -> float:
 
 def raw_push_s(model: Path, device: str) -> float:
     """The link's own push of the file: nothing verified, nothing renamed."""
-    with open_link(device) as link:
+    with contextlib.closing(open_link(device)) as link:
         start_s = time.perf_counter()
         link.push(model, "/var/tmp/raw-push", 0o644, 120.0)
         taken_s = time.perf_counter() - start_s
