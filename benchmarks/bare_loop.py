@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import device_bench
-from device_bench import stats
+from benchmarks._pairs import alternate, report
 from device_bench.records import BenchSpec
 
 LIMITS = (0.98, 1.02)
@@ -60,28 +57,6 @@ def export_mobilenet(folder: Path) -> Path:
         return converter.convert(models.load("mobilenet_v2", num_classes=10), (3, 64, 64), folder / "model.tflite")
 
 
-def compare(model: Path, pairs: int, seconds: float) -> dict[str, Any]:
-    bench, bare = [], []
-    for pair in range(pairs):
-        if pair % 2:  # alternate, so that a machine that warms up or slows down favours neither
-            bare.append(bare_loop_ms(model, seconds))
-            bench.append(bench_ms(model, seconds))
-        else:
-            bench.append(bench_ms(model, seconds))
-            bare.append(bare_loop_ms(model, seconds))
-    ratios = [ours / theirs for ours, theirs in zip(bench, bare, strict=True)]
-    low, high = stats.median_ci([ratios])
-    return {
-        "pairs": pairs,
-        "seconds": seconds,
-        "bench_ms": median(bench),
-        "bare_loop_ms": median(bare),
-        "ratio": median(ratios),
-        "ci95": [low, high],
-        "within_limits": LIMITS[0] <= low and high <= LIMITS[1],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -92,13 +67,13 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or export_mobilenet(Path(folder))
-        result = compare(model, arguments.pairs, arguments.seconds)
-    low, high = result["ci95"]
-    print(
-        f"bench / bare loop = {result['ratio']:.4f} (95%: {low:.4f} to {high:.4f}, {result['pairs']} pairs); "
-        f"the interval lies {'within' if result['within_limits'] else 'NOT within'} {LIMITS[0]} to {LIMITS[1]}"
-    )
-    print(json.dumps(result))
+        result = alternate(
+            lambda: bench_ms(model, arguments.seconds),
+            lambda: bare_loop_ms(model, arguments.seconds),
+            arguments.pairs,
+            LIMITS,
+        )
+    report("bench / bare loop", result)
 
 
 if __name__ == "__main__":
