@@ -251,6 +251,17 @@ class RigDevice:
                 os.chown(path, SHELL_UID, SHELL_UID)
         return f"{self.tools}/{source.stem}"
 
+    def install_benchmark_app(self, build: str = "current", fault: str | None = None) -> None:
+        """Install the stand-in for the benchmark app; see guest/benchmark_app.py.
+
+        Args:
+            fault: None, segv, hang, dies or wrong.
+        """
+        folder = self.root / "data/app/org.tensorflow.lite.benchmark"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(HERE / "guest/benchmark_app.py", folder / "base.apk")
+        (folder / "plays.json").write_text(json.dumps({"build": build, "fault": fault}))
+
     def take_tools(self) -> None:
         """A device without any tool."""
         shutil.rmtree(self.root / self.tools.lstrip("/"), ignore_errors=True)

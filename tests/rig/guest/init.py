@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sensors
+from apps import Apps
 
 SETTINGS = Path("/opt/rig/settings.json")
 DEVICE = Path("/opt/rig/device.json")  # where a phone differs from the others
@@ -38,10 +39,15 @@ def start_adbd(settings: dict[str, Any]) -> int:
     os.execve("/usr/sbin/adbd", ["adbd"], {"HOME": "/", "PATH": settings["path"], "TERM": "dumb"})
 
 
-def main() -> None:
-    settings = json.loads(SETTINGS.read_text())
+def read_settings() -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(SETTINGS.read_text())
     if DEVICE.exists():
         settings["sensors"] |= json.loads(DEVICE.read_text())
+    return settings
+
+
+def watch_signals() -> int:
+    """What can be read from when a child has ended."""
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # what Python ignores or catches, every process here would inherit
     child_ended, wake = os.pipe()
@@ -49,20 +55,33 @@ def main() -> None:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    return child_ended
+
+
+def main() -> None:
+    settings = read_settings()
+    child_ended = watch_signals()
     player = sensors.Sensors(settings["sensors"]) if "sensors" in settings else None
     if player:
         player.tick(time.monotonic(), ours={1})  # nobody is to find a phone without its sensors
+    apps = Apps() if player else None
+    awaited = [0, child_ended, *filter(None, [apps])]
     adbd = start_adbd(settings)
     while True:
         # Without sensors to play it sleeps until something happens: nobody's timing is disturbed.
-        ready, _, _ = select.select([0, child_ended], [], [], TICK_S if player else None)
+        ready, _, _ = select.select(awaited, [], [], TICK_S if player else None)
         if 0 in ready and os.read(0, 4096) == b"":
             sys.exit()
         if child_ended in ready:
             os.read(child_ended, 4096)
-            if adbd in reap():
+            ended = reap()
+            if apps:
+                apps.ended(ended)
+            if adbd in ended:
                 time.sleep(RESTART_S)
                 adbd = start_adbd(settings)
+        if apps and apps in ready:
+            apps.serve()
         if player:
             player.tick(time.monotonic(), ours={1, adbd})
 
