@@ -7,9 +7,6 @@ not available, 4 measurement rejected, 5 regression found, 130 interrupted (Ctrl
 from __future__ import annotations
 
 import json
-import math
-import os
-import re
 import signal
 import sys
 from enum import StrEnum
@@ -17,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipeline.options import Device, Json, Kind, takes_spec, writable
 
 if TYPE_CHECKING:
     from device_bench.records import BenchSpec
@@ -40,91 +39,6 @@ class Registry(StrEnum):
     agents = "agents"
     exporters = "exporters"
     devices = "devices"
-
-
-class Accelerator(StrEnum):
-    cpu = "cpu"
-    gpu = "gpu"
-    npu = "npu"
-    ane = "ane"
-
-
-class Delegate(StrEnum):
-    xnnpack = "xnnpack"
-    none = "none"
-    gpu = "gpu"
-    nnapi = "nnapi"
-    npu = "npu"
-
-
-class Kind(StrEnum):
-    device = "device"
-    emulator = "emulator"
-    container = "container"
-    simulator = "simulator"
-    host = "host"
-    unknown = "unknown"
-
-
-class Screen(StrEnum):
-    any = "any"
-    on = "on"
-    off = "off"
-
-
-Device = Annotated[str, typer.Option(help="Device spec: host, adb://HOST:PORT, ... (see `pocketprune list devices`).")]
-
-
-def _writable(file: Path | None) -> Path | None:
-    """Refuse before a measurement what could not be written after it."""
-    if file is not None and not file.parent.is_dir():
-        raise typer.BadParameter(f"{file}: its folder does not exist; make it first, or give another file")
-    if file is not None and not os.access(file.parent, os.W_OK):
-        raise typer.BadParameter(f"{file}: its folder cannot be written by this user; give another file")
-    return file
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a number of seconds; give a finite one such as 1.0")
-    return value
-
-
-def _cpus(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise typer.BadParameter(f"{text!r} names no CPUs; give numbers and ranges such as 4-7 or 0,2")
-    return text
-
-
-def _cpu_numbers(text: str) -> tuple[int, ...]:
-    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-    return tuple(sorted({cpu for part in ends for cpu in range(part[0], part[-1] + 1)}))
-
-
-Json = Annotated[
-    Path | None,
-    typer.Option("--json", help="Write the results to this file as JSON.", dir_okay=False, callback=_writable),
-]
-Runs = Annotated[int, typer.Option(help="At least this many timed runs in each process.", min=1)]
-Warmup = Annotated[int, typer.Option(help="Runs before the clock starts.", min=0)]
-Threads = Annotated[int, typer.Option(help="Threads of the runtime.", min=1)]
-Processes = Annotated[
-    int, typer.Option(help="Processes that each time the model; two or more give an interval.", min=1)
-]
-MinSeconds = Annotated[float, typer.Option(help="At least this long in each process.", min=0.0, callback=_finite)]
-OnAccelerator = Annotated[Accelerator, typer.Option("--accelerator", help="What the network runs on.")]
-ByDelegate = Annotated[
-    Delegate | None, typer.Option("--delegate", help="What runs it there; by default the usual one, XNNPACK on a CPU.")
-]
-Affinity = Annotated[
-    str | None, typer.Option(help="CPUs that the runner is pinned to, such as 4-7 or 0,2.", callback=_cpus)
-]
-ScreenState = Annotated[Screen, typer.Option("--screen", help="State that the screen is brought to before measuring.")]
-MinBattery = Annotated[int, typer.Option(help="Battery level (%) below which nothing is measured.", min=0, max=100)]
-MaxStartC = Annotated[
-    float, typer.Option(help="Battery and skin temperature (C) that is waited for.", min=1.0, callback=_finite)
-]
-WaitS = Annotated[float, typer.Option(help="Longest wait (s) for that temperature.", min=0.0, callback=_finite)]
 
 
 @app.callback()
@@ -158,58 +72,14 @@ def run(
         print(f"run folder: {folder}")
 
 
-def _spec(
-    *,
-    affinity: str | None,
-    screen: Screen,
-    min_battery: int,
-    max_start_c: float,
-    wait_s: float,
-    accelerator: Accelerator,
-    delegate: Delegate | None,
-    **timing: float,
-) -> BenchSpec:
-    from pydantic import ValidationError
-
-    from device_bench.records import BenchSpec
-
-    readiness = {
-        "screen": screen.value,
-        "min_battery_percent": min_battery,
-        "max_start_c": max_start_c,
-        "wait_s": wait_s,
-    }
-    values = {
-        **timing,
-        "accelerator": accelerator.value,
-        "delegate": delegate.value if delegate else None,
-        "affinity": _cpu_numbers(affinity) if affinity else None,
-        "readiness": readiness,
-    }
-    try:
-        return BenchSpec.model_validate(values)
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-
-
 @app.command()
+@takes_spec
 def bench(
     models: Annotated[
         list[Path], typer.Argument(help="Model files (.tflite, .mlpackage on Apple's).", metavar="MODEL...")
     ],
+    spec: BenchSpec,
     device: Device = "host",
-    runs: Runs = 50,
-    warmup: Warmup = 10,
-    threads: Threads = 1,
-    processes: Processes = 3,
-    min_seconds: MinSeconds = 1.0,
-    accelerator: OnAccelerator = Accelerator.cpu,
-    delegate: ByDelegate = None,
-    affinity: Affinity = None,
-    screen: ScreenState = Screen.any,
-    min_battery: MinBattery = 20,
-    max_start_c: MaxStartC = 40.0,
-    wait_s: WaitS = 600.0,
     power: Annotated[bool, typer.Option(help="Measure power too, where the device can (minutes on a phone).")] = True,
     json_file: Json = None,
 ) -> None:
@@ -219,20 +89,6 @@ def bench(
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_measurements
 
-    spec = _spec(
-        warmup_runs=warmup,
-        timed_runs=runs,
-        min_seconds=min_seconds,
-        processes=processes,
-        threads=threads,
-        accelerator=accelerator,
-        delegate=delegate,
-        affinity=affinity,
-        screen=screen,
-        min_battery=min_battery,
-        max_start_c=max_start_c,
-        wait_s=wait_s,
-    )
     with progress.for_stderr() as shown:
         measured = device_bench.benchmark_many(
             models, device=device, spec=spec, power=power, observer=progress.DeviceProgress(shown)
@@ -246,23 +102,13 @@ def bench(
 
 
 @app.command()
+@takes_spec
 def compare(
     models: Annotated[
         list[Path], typer.Argument(help="Two or more models; the first is the baseline.", metavar="MODEL...")
     ],
+    spec: BenchSpec,
     device: Device = "host",
-    runs: Runs = 50,
-    warmup: Warmup = 10,
-    threads: Threads = 1,
-    processes: Processes = 3,
-    min_seconds: MinSeconds = 1.0,
-    accelerator: OnAccelerator = Accelerator.cpu,
-    delegate: ByDelegate = None,
-    affinity: Affinity = None,
-    screen: ScreenState = Screen.any,
-    min_battery: MinBattery = 20,
-    max_start_c: MaxStartC = 40.0,
-    wait_s: WaitS = 600.0,
     json_file: Json = None,
 ) -> None:
     """Time models in turns, so that the machine's moods hit all alike, and say which is faster."""
@@ -271,20 +117,6 @@ def compare(
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_comparisons
 
-    spec = _spec(
-        warmup_runs=warmup,
-        timed_runs=runs,
-        min_seconds=min_seconds,
-        processes=processes,
-        threads=threads,
-        accelerator=accelerator,
-        delegate=delegate,
-        affinity=affinity,
-        screen=screen,
-        min_battery=min_battery,
-        max_start_c=max_start_c,
-        wait_s=wait_s,
-    )
     with progress.for_stderr() as shown:
         observer = progress.DeviceProgress(shown)
         result = device_bench.compare(models, device=device, spec=spec, observer=observer)
@@ -319,7 +151,7 @@ def selftest(
     ] = None,
     power: Annotated[bool, typer.Option(help="Measure power too; it loads the device for minutes.")] = True,
     out: Annotated[
-        Path | None, typer.Option(help="Bundle to write; selftest.zip by default.", callback=_writable)
+        Path | None, typer.Option(help="Bundle to write; selftest.zip by default.", callback=writable)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from pipeline import cli
+from device_bench import records
+from pipeline import cli, options
 from tests.pipeline.tiny_run import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -283,3 +284,15 @@ def test_the_installed_command_answers() -> None:
     command = [str(Path(sys.executable).with_name("pocketprune")), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env={**os.environ})
     assert "compare" in result.stdout and result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("choices", "type_"),
+    [
+        (options.Accelerator, records.Accelerator),
+        (options.Delegate, records.Delegate),
+        (options.Screen, records.Screen),
+    ],
+)
+def test_the_command_line_offers_what_the_records_know(choices: Any, type_: Any) -> None:
+    assert [choice.value for choice in choices] == list(get_args(type_))

@@ -38,6 +38,7 @@ ORDER = (
     "stages",
     "flow",
     "pipeline",  # pipeline/__init__.py: what `import pipeline` offers
+    "options",
     "cli",
 )
 # Narrower than the order says.
