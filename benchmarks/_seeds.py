@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device_bench.accuracy import paired_difference
 from pipeline import progress
 from pipeline.config import Config, load_config
 from pipeline.evaluation import correct, logits
 from pipeline.flow import run
-from pipeline.intervals import paired_difference
 from pipeline.records import PruningPlan, read_json
 from pipeline.subject import Subject, load_weights
 

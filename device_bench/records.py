@@ -15,6 +15,7 @@ Accelerator = Literal["cpu", "gpu", "npu", "ane"]
 Delegate = Literal["xnnpack", "none", "gpu", "nnapi", "npu"]
 Screen = Literal["any", "on", "off"]
 Verdict = Literal["faster", "slower", "inconclusive"]
+AccuracyVerdict = Literal["gained", "lost", "inconclusive"]
 
 DELEGATES: dict[Accelerator, tuple[Delegate, ...]] = {
     "cpu": ("xnnpack", "none"),
@@ -199,6 +200,24 @@ class Measurement(Record):
         return self
 
 
+class AccuracyDifference(Record):
+    """Top-1 of the candidate less the baseline's, both as the files themselves gave it on the same images; shares of 1.
+
+    `ci95` is Agresti and Min's interval for pairs, `p_value` McNemar's exact test, and `verdict` says what it decides.
+    """
+
+    difference: float
+    ci95: tuple[float, float]
+    p_value: float
+    n: PositiveInt
+    discordant: tuple[int, int]
+    """Images that only the baseline classified right, and those that only the candidate did."""
+    verdict: AccuracyVerdict
+    baseline_top1: float
+    candidate_top1: float
+    split: str
+
+
 class Comparison(Record):
     """Interleaved A/B: `ratio` is the candidate's latency over the baseline's (below 1 is faster)."""
 
@@ -209,6 +228,14 @@ class Comparison(Record):
     verdict: Verdict
     noise_floor: float
     """Relative difference that the same file shows against itself in the same sitting."""
+    accuracy: AccuracyDifference | None = None
+    missing: dict[str, str] = {"accuracy": "written by a version that did not compare accuracies"}
+
+    @model_validator(mode="after")
+    def _null_has_a_reason(self) -> Self:
+        if (self.accuracy is None) != ("accuracy" in self.missing):
+            raise ValueError("accuracy is null exactly when `missing` has a reason for it")
+        return self
 
 
 class ComparisonResult(Record):

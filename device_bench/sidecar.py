@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from device_bench.errors import UsageError
 from device_bench.records import Record
@@ -58,11 +58,46 @@ class Golden(Record):
     """Largest absolute difference, over the largest absolute output, that still counts as the right answer."""
 
 
+class Answers(Record):
+    """Which images of a split a file classified right, so that two files can be compared image by image."""
+
+    images: str
+    """SHA-256 that stands for the images and their order: files with the same one were asked the same."""
+    right: str
+    """One bit for each image, from the highest bit of the first byte on, zeros to the end of the last; base64."""
+
+    @classmethod
+    def from_array(cls, images: str, right: NDArray[np.bool_]) -> Answers:
+        return cls(images=images, right=base64.b64encode(np.packbits(right).tobytes()).decode())
+
+    def to_array(self, n: int) -> NDArray[np.bool_]:
+        """One value for each of the n images, in the split's order.
+
+        Raises:
+            ValueError: it is not base64, or holds another number of images.
+        """
+        content = np.frombuffer(base64.b64decode(self.right, validate=True), dtype=np.uint8)
+        bits = np.unpackbits(content).astype(np.bool_)
+        if len(bits) != 8 * math.ceil(n / 8) or bits[n:].any():
+            raise ValueError(f"`right` holds {len(bits)} bits, which is not {n} images filled up with zeros")
+        return bits[:n]
+
+
 class SidecarAccuracy(Record):
     top1: float
     top5: float | None
-    n: int
+    n: Annotated[int, Field(ge=1)]
     split: str
+    answers: Answers | None = None
+    """None where accuracy is no count of right answers (the user's own), or an older version wrote the sidecar."""
+
+    @model_validator(mode="after")
+    def _answers_give_the_accuracy(self) -> Self:
+        if self.answers is not None:
+            share = float(self.answers.to_array(self.n).mean())
+            if not math.isclose(share, self.top1, abs_tol=1e-6):
+                raise ValueError(f"top1 is {self.top1}, and {share} of the images in `answers` are right")
+        return self
 
 
 class Sidecar(Record):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device_bench.accuracy import paired_difference
 from pipeline.config import Config
 from pipeline.export.variant import ExportWorkers, export_variant
-from pipeline.intervals import paired_difference
 from pipeline.progress import Progress
 from pipeline.records import Evaluation, PruningPlan, read_json
 from pipeline.run_folder import RunFolder, write_json

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import pipeline
+from device_bench.accuracy import paired_difference
 from pipeline.config import validate_config
 from pipeline.errors import ConfigError, DamagedFileError, RewardRejectedError, StorageError
 from pipeline.flow import STAGES, report_again
-from pipeline.intervals import paired_difference
 from pipeline.records import PruningPlan, read_json
 from pipeline.subject import Subject, load_slimmed
 from tests.pipeline.tiny_run import tiny_config

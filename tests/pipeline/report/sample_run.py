@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from device_bench.accuracy import paired_difference
 from device_bench.records import (
     ArtifactInfo,
     BenchSpec,
@@ -29,7 +30,7 @@ from device_bench.records import (
     ThermalState,
 )
 from pipeline.config import Config
-from pipeline.intervals import paired_difference, wilson_interval
+from pipeline.intervals import wilson_interval
 from pipeline.records import Architecture, Artifact, Episode, EpisodeStep, Evaluation, GroupPlan, Parity, PruningPlan
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
