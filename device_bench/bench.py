@@ -22,11 +22,12 @@ from device_bench.records import (
     LatencyStats,
     Measurement,
     MemoryUse,
+    OpTime,
     PowerUse,
     Record,
     ThermalState,
 )
-from device_bench.sidecar import Golden
+from device_bench.sidecar import Golden, SidecarAccuracy
 
 ATTEMPTS = 3
 RETRY_AFTER_S = 0.5
@@ -38,6 +39,7 @@ class Subject(Record):
 
     artifact: ArtifactInfo
     golden: Golden | None
+    accuracy: SidecarAccuracy | None = None
 
     def job_model(self) -> JobModel:
         return JobModel(path=Path(self.artifact.path).absolute(), golden=self.golden)
@@ -49,6 +51,7 @@ def benchmark(
     spec: BenchSpec | None = None,
     *,
     power: bool = True,
+    ops: bool = False,
     observer: Observer | None = None,
 ) -> Measurement:
     """Measure one model file on one device.
@@ -56,6 +59,7 @@ def benchmark(
     Args:
         device: a device spec such as `host`.
         power: measure power as well, in a pass of its own, where the device can (it takes some seconds).
+        ops: time each operation as well, in a pass of its own, where the device can.
         observer: told what goes on meanwhile.
 
     Raises:
@@ -63,7 +67,7 @@ def benchmark(
         DeviceUnavailableError: the device is not there.
         RunnerError: the program on the device died, hung or printed garbage.
     """
-    return benchmark_many([model_path], device, spec, power=power, observer=observer)[0]
+    return benchmark_many([model_path], device, spec, power=power, ops=ops, observer=observer)[0]
 
 
 def benchmark_many(
@@ -73,6 +77,7 @@ def benchmark_many(
     on_result: Callable[[int, Measurement], None] | None = None,
     *,
     power: bool = True,
+    ops: bool = False,
     observer: Observer | None = None,
 ) -> list[Measurement]:
     """Measure model files over one connection, each in `spec.processes` fresh runner processes.
@@ -81,7 +86,7 @@ def benchmark_many(
 
     Args:
         on_result: called with the index of each path and its Measurement as soon as it is there.
-        power, observer: as for `benchmark`.
+        power, ops, observer: as for `benchmark`.
     """
     spec = spec or BenchSpec()
     measurements = []
@@ -89,7 +94,7 @@ def benchmark_many(
         opened.observer = observer or opened.observer
         subjects = [check(opened, Path(path), spec) for path in paths]
         for i, subject in enumerate(subjects):
-            measurements.append(_measure(opened, subject, spec, power))
+            measurements.append(_measure(opened, subject, spec, power, ops))
             if on_result is not None:
                 on_result(i, measurements[-1])
     return measurements
@@ -103,7 +108,9 @@ def check(device: Device, path: Path, spec: BenchSpec) -> Subject:
     """
     device.check(path, spec)
     artifact, sidecar = describe(path)
-    return Subject(artifact=artifact, golden=sidecar.golden if sidecar else None)
+    if sidecar is None:
+        return Subject(artifact=artifact, golden=None)
+    return Subject(artifact=artifact, golden=sidecar.golden, accuracy=sidecar.accuracy)
 
 
 def with_retries[T](action: Callable[[], T]) -> T:
@@ -127,13 +134,23 @@ def run_jobs(device: Device, jobs: Sequence[Job], name: str) -> list[JobResult]:
     return results
 
 
-def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool) -> Measurement:
+def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool, ops: bool) -> Measurement:
     with_retries(partial(device.prepare, spec.readiness))
     started_at = utc_now()
     jobs = [Job.of(spec, (subject.job_model(),), seed) for seed in range(spec.processes)]
     results = run_jobs(device, jobs, Path(subject.artifact.path).name)
     used = with_retries(partial(device.power, jobs[0])) if power else NOT_ASKED
-    return assemble(device.info(), subject, spec, [(result, result.models[0]) for result in results], used, started_at)
+    found = time_ops(device, jobs[0], results[0].models[0], ops)
+    runs = [(result, result.models[0]) for result in results]
+    return assemble(device.info(), subject, spec, runs, used, started_at, found)
+
+
+def time_ops(device: Device, job: Job, run: ModelRun, asked: bool) -> tuple[OpTime, ...] | Missing:
+    """Time of each operation by a pass of its own, where that is asked for and the runner did not look itself."""
+    if not asked or run.ops is not None or "ops" in run.missing:
+        return NOT_ASKED
+    device.observer.doing(f"{job.models[0].path.name}: time of each operation")
+    return with_retries(partial(device.ops, job))
 
 
 def utc_now() -> str:
@@ -147,19 +164,26 @@ def assemble(
     runs: Sequence[tuple[JobResult, ModelRun]],
     power: PowerUse | Missing,
     started_at: str,
+    ops: tuple[OpTime, ...] | Missing = NOT_ASKED,
 ) -> Measurement:
-    """One Measurement from what one model did in one or more processes."""
+    """One Measurement from what one model did in one or more processes.
+
+    Args:
+        ops: what a pass of its own found, where the runner found nothing beside its timed runs.
+    """
     results, models = [result for result, _ in runs], [model for _, model in runs]
     rejections = tuple(dict.fromkeys(reason for run in runs for reason in _rejections(*run, subject.golden)))
     latency = _latency(models)
     memory, thermal, delegate = _largest_memory(results), _thermal(results), models[0].delegate
-    missing = {"ops": "the runner gives no times of single operations"} if models[0].ops is None else {}
-    missing |= models[0].missing
-    for name, value in (("memory", memory), ("thermal", thermal), ("delegate", delegate), ("ops", models[0].ops)):
+    missing = dict(models[0].missing)
+    for name, value in (("memory", memory), ("thermal", thermal), ("delegate", delegate)):
         if value is None:
             missing[name] = {**results[0].missing, **missing}[name]
     if isinstance(power, Missing):
         missing["power"] = power.reason
+    ops = ops if models[0].ops is None else models[0].ops
+    if isinstance(ops, Missing):
+        missing.setdefault("ops", ops.reason)
     missing |= _latency_missing(latency, models[0])
     return Measurement(
         device=device,
@@ -174,7 +198,7 @@ def assemble(
         power=None if isinstance(power, Missing) else power,
         thermal=thermal,
         delegate=delegate,
-        ops=models[0].ops,
+        ops=None if isinstance(ops, Missing) else ops,
         missing=missing,
         valid=not rejections,
         rejections=rejections,

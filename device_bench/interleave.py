@@ -12,8 +12,9 @@ from pathlib import Path
 from statistics import median
 
 from device_bench import stats
-from device_bench.bench import NOT_ASKED, assemble, check, run_jobs, utc_now, with_retries
-from device_bench.device import Job, JobResult, Observer
+from device_bench.accuracy import accuracy_difference
+from device_bench.bench import NOT_ASKED, Subject, assemble, check, run_jobs, time_ops, utc_now, with_retries
+from device_bench.device import Job, JobResult, Missing, Observer
 from device_bench.devices import open_device
 from device_bench.errors import UsageError
 from device_bench.records import BenchSpec, Comparison, ComparisonResult, Measurement
@@ -28,6 +29,7 @@ def compare(
     names: Sequence[str] | None = None,
     *,
     power: bool = False,
+    ops: bool = False,
     observer: Observer | None = None,
 ) -> ComparisonResult:
     """Compare candidates (all paths but the first) with a baseline (the first), in `spec.processes` processes.
@@ -35,6 +37,7 @@ def compare(
     Args:
         names: what the comparisons call the files; their paths by default.
         power: measure each model's power afterwards, where the device can.
+        ops: time each model's operations afterwards, where the device can.
         observer: told what goes on meanwhile.
 
     Raises:
@@ -58,22 +61,28 @@ def compare(
         results = run_jobs(opened, jobs, f"{len(paths)} models in turns")
         measurements = []
         for i, subject in enumerate(subjects):
-            used = with_retries(partial(opened.power, Job.of(spec, (models[i],)))) if power else NOT_ASKED
+            alone = Job.of(spec, (models[i],))
+            used = with_retries(partial(opened.power, alone)) if power else NOT_ASKED
             runs = [(result, result.models[i]) for result in results]
-            measurements.append(assemble(opened.info(), subject, spec, runs, used, started_at))
+            found = time_ops(opened, alone, runs[0][1], ops)
+            measurements.append(assemble(opened.info(), subject, spec, runs, used, started_at, found))
     return ComparisonResult(
-        comparisons=tuple(_comparisons(results, measurements, names)), measurements=tuple(measurements)
+        comparisons=tuple(_comparisons(results, measurements, subjects, names)), measurements=tuple(measurements)
     )
 
 
 def _comparisons(
-    results: Sequence[JobResult], measurements: Sequence[Measurement], names: Sequence[str]
+    results: Sequence[JobResult],
+    measurements: Sequence[Measurement],
+    subjects: Sequence[Subject],
+    names: Sequence[str],
 ) -> list[Comparison]:
     again, _ = _ratio(results, len(names))
     noise_floor = abs(again - 1)
     comparisons = []
     for i in range(1, len(names)):
         ratio, ci95 = _ratio(results, i)
+        accuracy = accuracy_difference(subjects[BASELINE].accuracy, subjects[i].accuracy)
         believed = measurements[BASELINE].valid and measurements[i].valid
         comparisons.append(
             Comparison(
@@ -83,6 +92,8 @@ def _comparisons(
                 ci95=ci95,
                 verdict=stats.verdict(ci95, noise_floor) if believed else "inconclusive",
                 noise_floor=noise_floor,
+                accuracy=None if isinstance(accuracy, Missing) else accuracy,
+                missing={"accuracy": accuracy.reason} if isinstance(accuracy, Missing) else {},
             )
         )
     return comparisons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,7 @@ from pipeline.records import Preprocessing, SplitName
 Batch = tuple[torch.Tensor, torch.Tensor]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+HASHED_IMAGES = 256
 
 
 class Split(Protocol):
@@ -59,6 +61,16 @@ class DataSet:
     validation: Split
     test: Split
     preprocessing: Preprocessing
+
+
+def images_sha256(split: Split) -> str:
+    """A hash that stands for a split's images and their order: every label, and the pixels of a spread of images."""
+    digest = hashlib.sha256(f"{split.name} {len(split)}".encode())
+    digest.update(split.labels.astype("<i8").tobytes())
+    # Not of all: reading a large folder of files once more would take minutes.
+    spread = np.unique(np.linspace(0, len(split) - 1, min(len(split), HASHED_IMAGES)).round().astype(np.int64))
+    digest.update(split.images(spread).contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def take(split: Split, n: int, seed: int) -> Split:

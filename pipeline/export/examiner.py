@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from device_bench.modelfile import fingerprint
-from device_bench.sidecar import Golden, Sidecar, SidecarAccuracy, TensorData, sidecar_path
-from pipeline.data.splits import DataSet, Split
+from device_bench.sidecar import Answers, Golden, Sidecar, SidecarAccuracy, TensorData, sidecar_path
+from pipeline.data.splits import DataSet, Split, images_sha256
 from pipeline.errors import ExportError, TrainingError
-from pipeline.evaluation import Accuracy, Loss, evaluation_from_logits
+from pipeline.evaluation import Accuracy, Loss, correct, evaluation_from_logits
 from pipeline.evaluation import logits as torch_logits
 from pipeline.export.parity import MIN_IMAGES, judge, not_checked
 from pipeline.records import Artifact, Evaluation, Parity, ParityMethod
@@ -62,6 +63,8 @@ class Examiner:
         parts = [torch_logits(network, split, limit=limit) for split, limit in self._sources]
         self.reference = torch.cat([logits for logits, _ in parts])
         self._labels = torch.cat([labels for _, labels in parts])
+        asked = images_sha256(data.test) + (getattr(evaluation, "__qualname__", "own") if evaluation else "top-1")
+        self._asked = hashlib.sha256(asked.encode()).hexdigest()
 
     def first_images(self, count: int) -> Images:
         """The first images that files are compared on. (count, C, H, W)"""
@@ -82,9 +85,10 @@ class Examiner:
         missing = {}
         parity = self._parity(precision, method, run)
         evaluation: Evaluation | None = None
+        answers: Answers | None = None
         if parity.n:
             try:
-                evaluation = self._evaluate(run)
+                evaluation, answers = self._evaluate(run)
             except (ExportError, TrainingError) as error:
                 missing["evaluation"] = str(error)
         else:
@@ -103,7 +107,7 @@ class Examiner:
             missing=missing,
         )
         golden = self._golden(kind, precision, run) if evaluation else None
-        write_json(sidecar_path(path), self._sidecar(artifact, golden))
+        write_json(sidecar_path(path), self._sidecar(artifact, answers, golden))
         return artifact
 
     def _parity(self, precision: str, method: ParityMethod, run: Run) -> Parity:
@@ -115,12 +119,15 @@ class Examiner:
             return not_checked(method, str(error)).model_copy(update={"passed": False})
         return judge(precision, method, logits, self.reference, self._labels, self._evaluation)
 
-    def _evaluate(self, run: Run) -> Evaluation:
+    def _evaluate(self, run: Run) -> tuple[Evaluation, Answers | None]:
+        """The test split's figures, and which images are right; None where the user's own accuracy has shades."""
         split = self._data.test
         labels = torch.from_numpy(split.labels)
-        return evaluation_from_logits(
-            _run(run, split), labels, split.name, evaluation=self._evaluation, loss=self._loss
-        )
+        logits = _run(run, split)
+        figures = evaluation_from_logits(logits, labels, split.name, evaluation=self._evaluation, loss=self._loss)
+        values = correct(logits, labels, self._evaluation)
+        whole = bool(np.isin(values, (0.0, 1.0)).all())
+        return figures, Answers.from_array(self._asked, values == 1.0) if whole else None
 
     def _golden(self, kind: Kind, precision: str, run: Run) -> Golden:
         images = self.first_images(GOLDEN_IMAGES)
@@ -131,10 +138,12 @@ class Examiner:
             max_rel_error=GOLDEN_MAX_REL_ERROR[precision],
         )
 
-    def _sidecar(self, artifact: Artifact, golden: Golden | None) -> Sidecar:
+    def _sidecar(self, artifact: Artifact, answers: Answers | None, golden: Golden | None) -> Sidecar:
         accuracy = None
         if figures := artifact.evaluation:
-            accuracy = SidecarAccuracy(top1=figures.top1, top5=figures.top5, n=figures.n_images, split=figures.split)
+            accuracy = SidecarAccuracy(
+                top1=figures.top1, top5=figures.top5, n=figures.n_images, split=figures.split, answers=answers
+            )
         return Sidecar(
             sha256=artifact.sha256,
             format=artifact.format,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.data.arrays import RESIZE, ArraySplit
 from pipeline.data.augment import pad_crop_flip, random_affine, unchanged
-from pipeline.data.splits import batch_slices, stratified_order
-from pipeline.records import Preprocessing
+from pipeline.data.splits import batch_slices, images_sha256, stratified_order
+from pipeline.records import Preprocessing, SplitName
 
 
 def preprocessing(size: int) -> Preprocessing:
@@ -89,3 +89,23 @@ def test_pad_crop_flip_only_moves_whole_pixels() -> None:
     assert 100 < mirrored.sum() < 200
     offsets = varied[~mirrored, 0, 0, 16] - 16
     assert set(offsets.tolist()) == set(range(-4, 5))
+
+
+def test_the_hash_of_images_stands_for_images_labels_and_order() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3)).astype(np.uint8)
+    labels = np.arange(300) % 7
+
+    def hashed(images: np.ndarray, labels: np.ndarray, name: SplitName = "test", size: int = 8) -> str:
+        return images_sha256(ArraySplit(name, images, labels.astype(np.int64), preprocessing(size), unchanged))
+
+    known = hashed(pixels, labels)
+    assert known == hashed(pixels.copy(), labels.copy())
+    others = [
+        hashed(pixels, labels, "validation"),
+        hashed(pixels, labels, size=16),
+        hashed(pixels[::-1].copy(), labels),
+        hashed(pixels, labels[::-1]),
+        hashed(255 - pixels, labels),
+        hashed(pixels[:-1], labels[:-1]),
+    ]
+    assert len({known, *others}) == 1 + len(others)

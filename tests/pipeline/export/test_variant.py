@@ -10,7 +10,9 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 
+from device_bench.accuracy import accuracy_difference
 from device_bench.modelfile import fingerprint
+from device_bench.records import AccuracyDifference
 from device_bench.sidecar import read_sidecar
 from pipeline.config import ExportSection
 from pipeline.data.splits import DataSet
@@ -95,6 +97,25 @@ def test_sidecar_describes_its_file(exported: Exported, name: str) -> None:
     assert Preprocessing.model_validate(sidecar.preprocessing).mean == (0.5, 0.5, 0.5)
     assert sidecar.parity["passed"] is True
     assert sidecar.golden is not None
+
+
+def test_sidecars_say_which_images_are_right_and_can_be_paired(exported: Exported, digits: DataSet) -> None:
+    said = {}
+    for name, artifact in exported.artifacts.items():
+        sidecar = read_sidecar(exported.folder / f"dense-{name}")
+        assert sidecar is not None and sidecar.accuracy is not None and artifact.evaluation is not None
+        assert sidecar.accuracy.answers is not None
+        right = sidecar.accuracy.answers.to_array(200)
+        assert right.mean() == pytest.approx(artifact.evaluation.top1)
+        said[name] = sidecar.accuracy
+    ((images, labels),) = digits.test.batches(1, limit=1)
+    first = run_litert(exported.folder / "dense-fp32.tflite", images.permute(0, 2, 3, 1).numpy()).argmax() == labels[0]
+    assert said["fp32.tflite"].answers.to_array(200)[0] == bool(first)
+    for name in TFLITE + COREML:
+        found = accuracy_difference(said["fp32.tflite"], said[name])
+        assert isinstance(found, AccuracyDifference) and found.n == 200
+        assert found.candidate_top1 == exported.artifacts[name].evaluation.top1
+        assert found.verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("name", TFLITE)
