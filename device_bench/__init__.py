@@ -3,6 +3,7 @@
     benchmark(model_path, device="host", spec=None) -> Measurement
     benchmark_many(paths, device="host", spec=None) -> list[Measurement]
     compare(paths, device="host", spec=None) -> ComparisonResult
+    sustained(paths, device="host", spec=None, minutes=10) -> list[SustainedRun]
     open_device(spec) -> Device
     list_devices() -> list[DeviceListing]
 
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from device_bench.bench import benchmark, benchmark_many
     from device_bench.devices import list_devices, open_device
+    from device_bench.endurance import sustained
     from device_bench.interleave import compare
 
-__all__ = ["benchmark", "benchmark_many", "compare", "list_devices", "open_device"]
+__all__ = ["benchmark", "benchmark_many", "compare", "list_devices", "open_device", "sustained"]
 
 _HOMES = {
     "benchmark": "device_bench.bench",
@@ -27,6 +29,7 @@ _HOMES = {
     "compare": "device_bench.interleave",
     "list_devices": "device_bench.devices",
     "open_device": "device_bench.devices",
+    "sustained": "device_bench.endurance",
 }
 
 

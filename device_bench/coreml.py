@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import tempfile
+import time
 from abc import abstractmethod
 from pathlib import Path
+from statistics import median
 
 from device_bench.answer import Answer, read_answer
 from device_bench.device import Device, Job, JobResult, Missing, ModelRun
 from device_bench.errors import RunnerError, UsageError
+from device_bench.load import RUN_S, LoadWindow, SustainedLoad, in_turns
 from device_bench.modelfile import check_coreml, fingerprint
 from device_bench.records import BenchSpec, Delegate, MemoryUse, RuntimeInfo, ThermalState
 from device_bench.trials import Evidence, Trial
@@ -78,6 +81,19 @@ class CoreMLDevice(Device):
             except RunnerError as error:
                 raise RunnerError(f"{', '.join(str(model.path) for model in job.models)}: {error}") from error
         return job_result(output, job, self._thermal(output))
+
+    def sustain(self, job: Job) -> SustainedLoad:
+        window_s = job.window_s or job.min_seconds
+        short = job.model_copy(update={"min_seconds": window_s, "window_s": None, "timeout_s": window_s + RUN_S})
+
+        def run_window() -> LoadWindow:
+            (model,) = self.run(short).models
+            end_s = time.monotonic()
+            samples = [ms for block in model.blocks for ms in block]
+            return LoadWindow(start_s=end_s - model.wall_s, end_s=end_s, n=len(samples), median_ms=median(samples))
+
+        trace = in_turns(run_window, job, "a process of the runner for each window; between them it starts anew")
+        return SustainedLoad(trace=trace, heat=Missing(reason="macOS tells no temperatures and clocks to this user"))
 
     def trials(self) -> tuple[Trial, ...]:
         return (Trial("Xcode builds the runner", self._try_build),)

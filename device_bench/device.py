@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field
 
@@ -31,6 +31,9 @@ from device_bench.records import (
 )
 from device_bench.sidecar import Golden
 from device_bench.trials import Trial
+
+if TYPE_CHECKING:
+    from device_bench.load import SustainedLoad
 
 Elapsed = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 """A time that something took; a clock that gives 0 is broken, and would make an unbeatable latency."""
@@ -59,6 +62,8 @@ class Job(Record):
     affinity: tuple[int, ...] | None = None
     block_s: float = 0.01
     seed: int = 0
+    window_s: Elapsed | None = None
+    """For a sustained load: one model is busy for `min_seconds` seconds, told of window by window of this length."""
     timeout_s: float
 
     @classmethod
@@ -200,6 +205,16 @@ class Device(ABC):
     def power(self, job: Job) -> PowerUse | Missing:
         """Power and energy of the job's only model, in a pass of its own: no probe runs while latency is timed."""
         return Missing(reason=f"power is not measured on a {self.info().kind} of this kind")
+
+    def sustain(self, job: Job) -> SustainedLoad:
+        """Keep the job's only model busy for `min_seconds` seconds, in windows of `window_s`, and watch the device.
+
+        Ctrl-C ends the load early, and what was seen until then is returned.
+
+        Raises:
+            UsageError: this kind of device cannot do it; else as for `run`.
+        """
+        raise UsageError(f"a {self.info().kind} of this kind cannot be kept under load; measure it without --sustained")
 
     def trials(self) -> tuple[Trial, ...]:
         """What a self-test tries of this kind of device alone, before the models."""

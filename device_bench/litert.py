@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from device_bench.answer import Answer, read_answer
 from device_bench.device import Job, JobResult, Missing
+from device_bench.errors import RunnerError
+from device_bench.load import LoadTrace, LoadWindow
 from device_bench.probes.memory import memory_use
+from device_bench.process import last_lines
 from device_bench.records import RuntimeInfo, ThermalState
 
+WINDOW = "POCKETPRUNE-WINDOW "
+LOAD_METHOD = "one process of the runner all along, the clock around each inference"
 RUNNER = Path(__file__).parent / "runners" / "litert_runner.py"
 
 
@@ -52,6 +60,31 @@ def job_result(output: RunnerOutput, thermal: ThermalState | Missing, runner: Pa
         thermal=None if isinstance(thermal, Missing) else thermal,
         missing={name: value.reason for name, value in missing.items() if isinstance(value, Missing)},
     )
+
+
+def read_load(wait: Callable[[], tuple[str, str]], stop: Callable[[], str]) -> LoadTrace:
+    """The windows of a sustained load that the runner was started with.
+
+    Args:
+        wait: waits for the runner's end and returns its (stdout, stderr).
+        stop: ends it early, on Ctrl-C, and returns its stdout until then.
+
+    Raises:
+        RunnerError: it ended without a window, or printed garbage; or what `wait` raises.
+    """
+    interrupted, stderr = False, ""
+    try:
+        stdout, stderr = wait()
+    except KeyboardInterrupt:
+        interrupted, stdout = True, stop()
+    lines = [line for line in stdout.splitlines(keepends=True) if line.startswith(WINDOW) and line.endswith("\n")]
+    if not lines and not interrupted:
+        raise RunnerError(f"the runner ended without a window of load{last_lines(stdout, stderr)}")
+    try:
+        windows = tuple(LoadWindow.model_validate_json(line.removeprefix(WINDOW)) for line in lines)
+    except ValidationError as error:
+        raise RunnerError(f"a window of the runner's load cannot be read{last_lines(stdout, stderr)}") from error
+    return LoadTrace(windows=windows, interrupted=interrupted, method=LOAD_METHOD)
 
 
 @functools.cache

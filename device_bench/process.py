@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 
 from device_bench.errors import RunnerError
@@ -85,6 +86,66 @@ def run_to_end(
         _kill_group(process)
         raise
     return Finished(exit_code=process.returncode, stdout=stdout, stderr=stderr)
+
+
+class BackgroundProcess:
+    """A program that runs on until it ends or is stopped; nothing that it prints is lost by either.
+
+    Raises:
+        RunnerError: it could not be started.
+    """
+
+    def __init__(self, called: str, argv: Sequence[str], stdin: str = "") -> None:
+        self._called = called
+        self._input, self._stdout, self._stderr = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115 - `_text`
+        self._input.write(stdin.encode())
+        self._input.seek(0)
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=self._input,
+                stdout=self._stdout,
+                stderr=self._stderr,
+                env=clean_environment(),
+                start_new_session=True,  # its children end with it, and Ctrl-C is for us alone
+            )
+        except OSError as error:
+            self._text()
+            raise RunnerError(f"{called} could not be started: {error}") from error
+
+    def wait(self, timeout_s: float) -> Finished:
+        """Wait for its end; an exit code below zero is the signal that ended it.
+
+        Raises:
+            RunnerError: it took longer than `timeout_s`, and was killed; the text ends with its last output.
+        """
+        try:
+            exit_code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            self._kill()
+            said = last_lines(*self._text())
+            raise RunnerError(f"{self._called} took longer than {timeout_s:g} s and was killed{said}") from error
+        stdout, stderr = self._text()
+        return Finished(exit_code=exit_code, stdout=stdout, stderr=stderr)
+
+    def stop(self) -> str:
+        """Kill it and its children, and return what it printed."""
+        self._kill()
+        return self._text()[0]
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _text(self) -> tuple[str, str]:
+        """What it printed; its files are gone with this."""
+        texts = []
+        with self._input, self._stdout, self._stderr:
+            for file in (self._stdout, self._stderr):
+                file.seek(0)
+                texts.append(file.read().decode(errors="replace"))
+        return texts[0], texts[1]
 
 
 def _kill_group(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -47,3 +47,6 @@ class Remote(Shell, Protocol):
 
     def collect(self, job: Any, timeout_s: float) -> Finished:
         """Wait for a job without disturbing it; an exit code of 128 + n is signal n. A job that is late is ended."""
+
+    def stop(self, job: Any) -> None:
+        """End a job and all that it started; its files stay."""

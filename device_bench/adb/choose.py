@@ -14,6 +14,7 @@ from device_bench.adb.connection import BASES, AdbConnection
 from device_bench.adb.identity import Identity
 from device_bench.device import Job, JobResult
 from device_bench.errors import DeviceUnavailableError
+from device_bench.load import LoadTrace
 from device_bench.probes.battery import LoadRun
 from device_bench.records import Accelerator, Delegate
 from device_bench.runners.benchmark_app import PACKAGE, App
@@ -34,6 +35,9 @@ class DeviceRunner(Protocol):
 
     def load(self, job: Job, folder: str, seconds: float) -> LoadRun:
         """Keep the device busy with the job's only model for some seconds."""
+
+    def sustain(self, job: Job, folder: str) -> LoadTrace:
+        """Keep it busy as `Device.sustain` says."""
 
 
 @dataclass(frozen=True)

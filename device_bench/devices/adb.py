@@ -21,6 +21,7 @@ from device_bench.device import Device, Job, JobResult, Missing
 from device_bench.devices import DISCOVERY_S, DeviceListing, ask_all, silent
 from device_bench.errors import DeviceBenchError, DeviceUnavailableError, UsageError
 from device_bench.known_devices import known_devices
+from device_bench.load import SustainedLoad, watched
 from device_bench.modelfile import check_tflite
 from device_bench.probes.battery import LoadRun
 from device_bench.probes.power_pass import measure_power
@@ -185,6 +186,11 @@ class AdbDevice(Device):
 
             start = partial(DetachedSampling, self._connection, folder)
             return measure_power(self._connection, start, load, self.info().id, tell=self.observer.doing)
+
+    def sustain(self, job: Job) -> SustainedLoad:
+        with self._connection.run_folder() as folder:
+            start = partial(DetachedSampling, self._connection, folder)
+            return watched(start, lambda: self._runner.sustain(job, folder), job)
 
     def trials(self) -> tuple[Trial, ...]:
         return adb_trials(self._connection)

@@ -3,6 +3,7 @@
 fake://NAME                     a well-behaved device; every measurement carries kind "fake"
 fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
 fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
+fake://NAME?tires=0.4           under a sustained load its rate falls evenly, by this share at the end
 fake://NAME?reject=REASON       every measurement is rejected with this reason
 fake://gone                     is never there
 """
@@ -15,9 +16,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, ValidationError
 
-from device_bench.device import Device, Job, JobModel, JobResult, ModelRun
+from device_bench.device import Device, Job, JobModel, JobResult, Missing, ModelRun
 from device_bench.devices import DeviceListing
 from device_bench.errors import DeviceUnavailableError, TransientDeviceError, UsageError
+from device_bench.load import LoadTrace, LoadWindow, SustainedLoad
 from device_bench.modelfile import check_file
 from device_bench.records import BenchSpec, DeviceInfo, Record, RuntimeInfo
 
@@ -30,6 +32,7 @@ class Script(Record):
 
     ms_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     fail: Annotated[int, Field(ge=0)] = 0
+    tires: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     reject: str | None = None
 
 
@@ -79,8 +82,23 @@ class FakeDevice(Device):
             rejections=(self._script.reject,) if self._script.reject else (),
         )
 
+    def sustain(self, job: Job) -> SustainedLoad:
+        """By a clock of its own: it takes no time."""
+        window_s = job.window_s or job.min_seconds
+        count = max(1, round(job.min_seconds / window_s))
+        windows = []
+        for i in range(count):
+            latency_ms = self._latency_ms(job.models[0]) / (1 - self._script.tires * i / max(1, count - 1))
+            n = max(1, round(window_s * 1e3 / latency_ms))
+            windows.append(LoadWindow(start_s=i * window_s, end_s=(i + 1) * window_s, n=n, median_ms=latency_ms))
+        trace = LoadTrace(windows=tuple(windows), interrupted=False, method="made up")
+        return SustainedLoad(trace=trace, heat=Missing(reason=REASON))
+
+    def _latency_ms(self, model: JobModel) -> float:
+        return model.path.stat().st_size / 2**20 * self._script.ms_per_mb
+
     def _run(self, model: JobModel, job: Job) -> ModelRun:
-        latency_ms = model.path.stat().st_size / 2**20 * self._script.ms_per_mb
+        latency_ms = self._latency_ms(model)
         return ModelRun(
             init_ms=latency_ms,
             first_ms=latency_ms,

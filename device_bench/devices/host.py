@@ -9,16 +9,18 @@ import platform
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from device_bench.device import Device, Job, JobResult, Missing
 from device_bench.devices import DeviceListing
 from device_bench.errors import RunnerError, UsageError
-from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_output
+from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_load, read_output
+from device_bench.load import LoadTrace, SustainedLoad, watched
 from device_bench.modelfile import check_tflite
 from device_bench.probes import power
 from device_bench.probes.thermal import ThermalWatch
-from device_bench.process import run_process
+from device_bench.process import BackgroundProcess, output_of, run_process
 from device_bench.records import BenchSpec, DeviceInfo, PowerUse
 
 EXAMPLE = "host"
@@ -77,11 +79,23 @@ class HostDevice(Device):
             time.sleep(IDLE_S)
         return power.power_use(watch.trace, output.loop_s, sum(map(len, output.models[0].blocks)))
 
-    def _output(self, job: Job) -> RunnerOutput:
+    def sustain(self, job: Job) -> SustainedLoad:
+        def run_load() -> LoadTrace:
+            process = BackgroundProcess("the runner", self._argv(), job_text(job))
+            try:
+                return read_load(lambda: output_of("the runner", process.wait(job.timeout_s)), process.stop)
+            except RunnerError as error:
+                raise RunnerError(f"{job.models[0].path}: {error}") from error
+
+        return watched(partial(BackgroundProcess, "the sampler"), run_load, job, str(self._sysfs))
+
+    def _argv(self) -> list[str]:
         # -P keeps the runner's folder off its import path: a file there must not shadow a package.
-        argv = [sys.executable, "-P", str(self._runner), "-"]
+        return [sys.executable, "-P", str(self._runner), "-"]
+
+    def _output(self, job: Job) -> RunnerOutput:
         try:
-            stdout, stderr = run_process(argv, job_text(job), job.timeout_s)
+            stdout, stderr = run_process(self._argv(), job_text(job), job.timeout_s)
             return read_output(stdout, stderr, job)
         except RunnerError as error:
             raise RunnerError(f"{', '.join(str(model.path) for model in job.models)}: {error}") from error

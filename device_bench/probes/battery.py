@@ -89,6 +89,8 @@ class LoadRun(Record):
     busy_s: Elapsed
     """Wall time of the inferences alone."""
     inferences: PositiveInt
+    median_ms: Elapsed | None = None
+    """Of one inference, where the runner tells."""
 
     @property
     def s_per_run(self) -> float:

@@ -23,7 +23,8 @@ BATTERY_LIKE = re.compile(r"bat", re.IGNORECASE)
 CPU_COOLING = re.compile(r"cpu", re.IGNORECASE)
 
 # `grep -Hs ""` prints PATH:LINE of every file it may read, in one process, and skips the others without a word.
-SCRIPT = f"""
+# What changes under a load; `heat.py` asks for it again and again.
+HEAT_SCRIPT = f"""
 say() {{ echo "{MARK} $1"; }}
 say uptime; cat /proc/uptime 2>/dev/null
 say stat; grep '^cpu[0-9]' /proc/stat 2>/dev/null
@@ -41,17 +42,24 @@ cd "$1/devices/system/cpu" 2>/dev/null && {{
     cpu[0-9]*/cpufreq/cpuinfo_max_freq cpufreq/policy*/related_cpus cpufreq/policy*/scaling_governor \\
     cpufreq/policy*/stats/time_in_state cpu[0-9]*/thermal_throttle/*_throttle_count
 }}
-say storage
-for base in /data/local/tmp /var/tmp /tmp; do
-  [ -w "$base" ] && {{ df -kP "$base" 2>/dev/null; break; }}
-done
 command -v dumpsys >/dev/null && {{
   say battery; dumpsys battery 2>/dev/null
   say thermal; dumpsys thermalservice 2>/dev/null
-  say power; dumpsys power 2>/dev/null | grep -E 'mWakefulness=|Display Power: state='
 }}
+"""
+SCRIPT = (
+    HEAT_SCRIPT
+    + """
+say storage
+for base in /data/local/tmp /var/tmp /tmp; do
+  [ -w "$base" ] && { df -kP "$base" 2>/dev/null; break; }
+done
+command -v dumpsys >/dev/null && {
+  say power; dumpsys power 2>/dev/null | grep -E 'mWakefulness=|Display Power: state='
+}
 say end
 """
+)
 
 
 class CpuClock(Record):

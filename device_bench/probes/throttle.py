@@ -69,6 +69,19 @@ def was_throttled(before: DeviceState, after: DeviceState) -> bool | None:
     return False if free or after.thermal_status is not None or after.cpu_cooling is not None else None
 
 
+def mean_clock_mhz(before: DeviceState, after: DeviceState) -> float | None:
+    """Mean clock of the cluster that did most of the work between two readings.
+
+    Without residencies it is the highest clock of the second reading.
+    """
+    by_work = sorted(_working(before, after), key=lambda name: _work_s(before, after, name))
+    shares = _shares(before.policies[by_work[-1]], after.policies[by_work[-1]]) if by_work else {}
+    if shares:
+        return sum(khz * share for khz, share in shares.items()) / 1000
+    now_khz = max((clock.now_khz for clock in after.clocks.values() if clock.now_khz), default=None)
+    return None if now_khz is None else now_khz / 1000
+
+
 def throttle_evidence(before: DeviceState, after: DeviceState) -> list[str]:
     """What speaks for throttling between the two readings, each in a sentence; empty where nothing does."""
     found = []
@@ -112,9 +125,13 @@ def _clocks_khz(before: DeviceState, after: DeviceState) -> list[int]:
 def _working(before: DeviceState, after: DeviceState) -> list[str]:
     """Policies whose CPUs did at least `WORK_SHARE` of the work; all of them where work is not told."""
     common = [name for name in before.policies if name in after.policies]
-    busy_s = {name: sum(_busy_s(before, after, cpu) for cpu in after.policies[name].cpus) for name in common}
+    busy_s = {name: _work_s(before, after, name) for name in common}
     total_s = sum(busy_s.values())
     return [name for name in common if busy_s[name] >= WORK_SHARE * total_s]
+
+
+def _work_s(before: DeviceState, after: DeviceState, policy: str) -> float:
+    return sum(_busy_s(before, after, cpu) for cpu in after.policies[policy].cpus)
 
 
 def _busy_s(before: DeviceState, after: DeviceState, cpu: int) -> float:

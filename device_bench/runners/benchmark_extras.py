@@ -78,4 +78,4 @@ def load(tool: Tool, job: Job, model: Placed, folder: str, seconds: float) -> Lo
         raise RunnerError("the device's clock (/proc/uptime) could not be read after the load") from error
     timed = timed_part(read_run(finished), finished, model)
     busy_s = timed.n * timed.mean / 1e3
-    return LoadRun(start_s=end_s - busy_s, end_s=end_s, busy_s=busy_s, inferences=timed.n)
+    return LoadRun(start_s=end_s - busy_s, end_s=end_s, busy_s=busy_s, inferences=timed.n, median_ms=timed.median)

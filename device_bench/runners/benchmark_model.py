@@ -16,6 +16,7 @@ from typing import Any
 
 from device_bench.device import Job, JobResult, Missing, ModelRun, RunAggregate
 from device_bench.errors import RunnerError
+from device_bench.load import RUN_S, LoadTrace, LoadWindow, in_turns
 from device_bench.probes.battery import LoadRun
 from device_bench.records import OpTime, RuntimeInfo
 from device_bench.runners import benchmark_extras
@@ -90,6 +91,16 @@ class BenchmarkModel:
     def load(self, job: Job, folder: str, seconds: float) -> LoadRun:
         """Keep the device busy with the job's only model for some seconds of inferences, for a power meter."""
         return benchmark_extras.load(self._tool, job, self._tool.place(job.models[0]), folder, seconds)
+
+    def sustain(self, job: Job, folder: str) -> LoadTrace:
+        """Keep the device busy as `Device.sustain` says; a window is a run of the tool, which loads the model anew."""
+        one = job.model_copy(update={"warmup_runs": 1, "timeout_s": RUN_S})
+
+        def run_window() -> LoadWindow:
+            run = self.load(one, folder, job.window_s or job.min_seconds)
+            return LoadWindow(start_s=run.start_s, end_s=run.end_s, n=run.inferences, median_ms=run.median_ms)
+
+        return in_turns(run_window, job, f"a run of {self._tool.runner} for each window; between them it starts anew")
 
     def runtime(self) -> RuntimeInfo:
         runner, sha256 = self._tool.runner, self._tool.sha256

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
 
 from device_bench.device import Job, JobResult, Missing
 from device_bench.errors import RunnerError, UsageError
-from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_output
+from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_load, read_output
+from device_bench.load import LoadTrace
 from device_bench.probes.battery import LoadRun
 from device_bench.process import LIKELY, last_lines
 from device_bench.shell import Finished, Remote, Shell
@@ -60,15 +63,35 @@ class LitertRemote:
         runs = sum(map(len, model.blocks))
         return LoadRun(start_s=start_s, end_s=end_s, busy_s=model.wall_s, inferences=runs)
 
-    def _output(self, job: Job, folder: str, around: AbstractContextManager[object] | None, name: str) -> RunnerOutput:
+    def sustain(self, job: Job, folder: str) -> LoadTrace:
+        """Keep the device busy as `Device.sustain` says, in one job."""
+        there = self._place(job)
+
+        def stop() -> str:
+            self._remote.stop(started)
+            return self._remote.pull(f"{folder}/sustained/stdout").decode(errors="replace")
+
+        started = self._start(job, there, folder, "sustained")
+        try:
+            return read_load(lambda: _text(self._remote.collect(started, job.timeout_s + MARGIN_S)), stop)
+        except RunnerError as error:
+            raise RunnerError(f"{', '.join(map(str, there))}: {error}") from error
+
+    def _place(self, job: Job) -> dict[Path, str]:
+        """The models' paths on the device."""
+        return {model.path: self._remote.cached(model.path, ".tflite") for model in job.models}
+
+    def _start(self, job: Job, there: dict[Path, str], folder: str, name: str) -> Any:
         runner = self._remote.cached(RUNNER, ".py")
-        there = {model.path: self._remote.cached(model.path, ".tflite") for model in job.models}
-        # The device's own files have no names that a user knows; its messages come back with the user's.
         models = tuple(model.model_copy(update={"path": there[model.path]}) for model in job.models)
+        text = job_text(job.model_copy(update={"models": models}))
+        return self._remote.start([self._python, runner, "-"], folder, text, name)
+
+    def _output(self, job: Job, folder: str, around: AbstractContextManager[object] | None, name: str) -> RunnerOutput:
+        # The device's own files have no names that a user knows; its messages come back with the user's.
+        there = self._place(job)
         with around or nullcontext():
-            started = self._remote.start(
-                [self._python, runner, "-"], folder, job_text(job.model_copy(update={"models": models})), name
-            )
+            started = self._start(job, there, folder, name)
             ended = self._remote.collect(started, job.timeout_s + MARGIN_S)
         try:
             return read_output(*_text(ended), job)

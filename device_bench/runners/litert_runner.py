@@ -3,6 +3,7 @@
 Runs *on* the device, in a process of its own, so that its memory figures mean something. It is one file that needs
 nothing but Python >= 3.9, numpy and ai_edge_litert, and can be pushed anywhere. The last line of stdout is the result:
 the sentinel, then one JSON object. A model that LiteRT refuses is a result too: {"refused": {"path", "message"}}.
+A job with `window_s` is a load that goes on: a line for each window of it, as it ends, and no result.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 SENTINEL = "POCKETPRUNE-RESULT "
+WINDOW = "POCKETPRUNE-WINDOW "
 MIN_ROUNDS = 10  # of turns, when several models are timed: a ratio's interval needs some
 clock_ns = time.perf_counter_ns
 JsonObject = dict[str, Any]
@@ -238,11 +240,15 @@ def forget_peak() -> None:
         pass
 
 
-def run(job: JsonObject) -> JsonObject:
+def begin(job: JsonObject) -> None:
     if hasattr(signal, "SIGALRM"):
         signal.alarm(ceil(job["timeout_s"]) + 5)  # nobody may be left to kill us: end by ourselves
     if job["affinity"] is not None:
         os.sched_setaffinity(0, job["affinity"])  # type: ignore[attr-defined,unused-ignore]
+
+
+def run(job: JsonObject) -> JsonObject:
+    begin(job)
     forget_peak()
     status_before = process_status()
     models = [LoadedModel(model, job["threads"], job["seed"]) for model in job["models"]]
@@ -264,6 +270,30 @@ def run(job: JsonObject) -> JsonObject:
     }
 
 
+def sustain(job: JsonObject) -> None:
+    """Keep the job's only model busy for `min_seconds` seconds, and tell of each window of `window_s` of them."""
+    begin(job)
+    (model,) = (LoadedModel(model, job["threads"], job["seed"]) for model in job["models"])
+    model.warm_up(job["warmup_runs"])
+    gc.collect()
+    gc.disable()
+    over_s = uptime_s() + job["min_seconds"]
+    while (start_s := uptime_s()) < over_s:
+        model.time_block(1, job["window_s"])
+        end_s = uptime_s()
+        samples = model.blocks_ns.pop()
+        median_ms = float(np.median(np.frombuffer(samples, dtype=np.int64))) / 1e6
+        window = {"start_s": start_s, "end_s": end_s, "n": len(samples), "median_ms": median_ms}
+        print("\n" + WINDOW + json.dumps(window), flush=True)
+
+
+def uptime_s() -> float:
+    """The clock of /proc/uptime, where there is one."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def litert_version() -> str:
     for name in ("ai-edge-litert", "ai-edge-litert-nightly"):
         try:
@@ -282,6 +312,9 @@ def main() -> None:
         with open(sys.argv[1]) as file:
             job = json.load(file)
     try:
+        if job["window_s"] is not None:
+            sustain(job)
+            return
         result = run(job)
     except Refused as error:
         result = {"refused": {"path": error.args[0], "message": error.args[1]}}

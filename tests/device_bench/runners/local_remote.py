@@ -40,6 +40,9 @@ class LocalRemote:
     def collect(self, job: Any, timeout_s: float) -> Finished:
         return run_to_end("the job", ["sh", "-c", '"$@"', "sh", *job], timeout_s, self.environment)
 
+    def stop(self, job: Any) -> None:
+        """`collect` has ended it already."""
+
     @staticmethod
     def _put(path: Path, content: bytes) -> str:
         path.write_bytes(content)
