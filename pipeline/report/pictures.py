@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from pipeline.report.figures import finish, new_figure, plain, save
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
 from pipeline.report.series import (
@@ -26,7 +26,6 @@ from pipeline.report.series import (
 
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "D", "dynamic": "^", "palette6": "P"}
 LINES = {"fp32": "-", "fp16": "--", "int8": ":", "dynamic": "-."}
-DPI = 144
 
 
 def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> None:
@@ -42,32 +41,21 @@ def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> No
         if figure is None:
             (out_dir / name).unlink(missing_ok=True)
             continue
-        partial = out_dir / f".{name}.partial"
-        figure.savefig(partial, format="png", dpi=DPI)
-        os.replace(partial, out_dir / name)
-
-
-def _figure(height: float = 4.0) -> Figure:
-    return Figure(figsize=(7.2, height), layout="constrained")
-
-
-def _plain(text: str) -> str:
-    """Text as it stands: a dollar sign of a name must not start a formula."""
-    return text.replace("$", r"\$")
+        save(figure, out_dir / name)
 
 
 def _accuracy_latency(results: Results, rows: tuple[Row, ...]) -> Figure | None:
     points = accuracy_latency(rows)
     if not points:
         return None
-    figure = _figure()
+    figure = new_figure()
     axes = figure.add_subplot()
     names = tuple(variant.name for variant in results.variants)
     for point in points:
         low, high = point.latency_ci95 or (point.latency_ms, point.latency_ms)
         tone = colour(point.variant, names)
         marker = MARKERS.get(point.precision, "*")
-        axes.plot(point.latency_ms, 100 * point.top1, marker, color=tone, label=_plain(point.label))
+        axes.plot(point.latency_ms, 100 * point.top1, marker, color=tone, label=plain(point.label))
         axes.errorbar(
             point.latency_ms,
             100 * point.top1,
@@ -80,14 +68,14 @@ def _accuracy_latency(results: Results, rows: tuple[Row, ...]) -> Figure | None:
         )
     _log_axis(axes, [point.latency_ms for point in points])
     axes.set(xlabel="Median latency, ms (log)", ylabel="Top-1 on the test split, %")
-    return _finish(figure)
+    return finish(figure)
 
 
 def _latency(rows: tuple[Row, ...]) -> Figure | None:
     curves = distributions(rows)
     if not curves:
         return None
-    figure = _figure()
+    figure = new_figure()
     axes = figure.add_subplot()
     names = tuple(curve.variant for curve in curves)
     for curve in curves:
@@ -97,18 +85,18 @@ def _latency(rows: tuple[Row, ...]) -> Figure | None:
             where="post",
             color=colour(curve.variant, names),
             linestyle=LINES.get(curve.precision, (0, (5, 1))),
-            label=_plain(curve.label),
+            label=plain(curve.label),
         )
     _log_axis(axes, [x for curve in curves for x in curve.latency_ms])
     axes.set(xlabel="Latency of one inference, ms (log)", ylabel="Inferences done within it, %", ylim=(0, 101))
-    return _finish(figure)
+    return finish(figure)
 
 
 def _kept_channels(results: Results) -> Figure | None:
     kept = kept_channels(results)
     if kept is None:
         return None
-    figure = _figure(4.6)
+    figure = new_figure(4.6)
     axes = figure.add_subplot()
     places = range(len(kept.groups))
     names = tuple(variant.name for variant in results.variants)
@@ -116,17 +104,17 @@ def _kept_channels(results: Results) -> Figure | None:
     width = 0.8 / len(kept.kept)
     for index, (name, counts) in enumerate(kept.kept.items()):
         shifted = [place - 0.4 + (index + 0.5) * width for place in places]
-        axes.bar(shifted, counts, width=width, color=colour(name, names), label=_plain(name))
-    axes.set_xticks(list(places), [_plain(group) for group in kept.groups], rotation=60, ha="right", fontsize=7)
+        axes.bar(shifted, counts, width=width, color=colour(name, names), label=plain(name))
+    axes.set_xticks(list(places), [plain(group) for group in kept.groups], rotation=60, ha="right", fontsize=7)
     axes.set(ylabel="Channels kept")
-    return _finish(figure)
+    return finish(figure)
 
 
 def _learning_curve(results: Results) -> Figure | None:
     points = learning_curve(results)
     if not points:
         return None
-    figure = _figure(5.4)
+    figure = new_figure(5.4)
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     x = [point.index for point in points]
     top.plot(x, [point.reward for point in points], ".", color=COLOUR_REWARD, label="episode's reward")
@@ -143,7 +131,7 @@ def _learning_curve(results: Results) -> Figure | None:
     if results.search and results.search.target_ratio is not None:
         bottom.axhline(results.search.target_ratio, color="#1f2933", linestyle="--", linewidth=1, label="target")
     bottom.set(xlabel="Episode", ylabel="Latency / dense")
-    return _finish(figure)
+    return finish(figure)
 
 
 def _log_axis(axes: Axes, values: list[float]) -> None:
@@ -155,12 +143,3 @@ def _log_axis(axes: Axes, values: list[float]) -> None:
 
 def _columns(pairs: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-
-
-def _finish(figure: Figure) -> Figure:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e4e7eb", linewidth=0.8)
-        axes.set_axisbelow(True)
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=8)
-    return figure
