@@ -216,6 +216,13 @@ class Device(ABC):
         """
         raise UsageError(f"a {self.info().kind} of this kind cannot be kept under load; measure it without --sustained")
 
+    def ops(self, job: Job) -> tuple[OpTime, ...] | Missing:
+        """Time of each operation of the job's only model, in a pass of its own: to note it takes time itself.
+
+        A runner that finds it beside its timed runs has it in `ModelRun.ops` already, and is not asked again.
+        """
+        return Missing(reason="the runner gives no times of single operations")
+
     def trials(self) -> tuple[Trial, ...]:
         """What a self-test tries of this kind of device alone, before the models."""
         return ()

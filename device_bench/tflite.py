@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 from device_bench.errors import UsageError
 from device_bench.records import Record
+
+LayerKind = Literal["matmul", "depthwise"]
+
+_TENSOR = re.compile(r"(_conv|_depthwise|_fc)?_(filter|weights)$")
+
+
+class Layer(Record):
+    """An operation with weights; `name` is its module's where the exporter kept it, else that of its weights."""
+
+    kind: LayerKind
+    name: str
 
 
 class Graph(Record):
@@ -15,6 +29,8 @@ class Graph(Record):
     """Names, in the order in which the network takes them."""
     n_outputs: int
     operations: int
+    layers: tuple[Layer, ...] = ()
+    """In the order in which they run."""
 
 
 def read_graph(path: Path) -> Graph:
@@ -27,13 +43,43 @@ def read_graph(path: Path) -> Graph:
     from ai_edge_litert import schema_py_generated as schema
 
     try:
-        graph = schema.Model.GetRootAs(path.read_bytes(), 0).Subgraphs(0)
+        model = schema.Model.GetRootAs(path.read_bytes(), 0)
+        graph = model.Subgraphs(0)
         return Graph(
             inputs=tuple(graph.Tensors(graph.Inputs(i)).Name().decode() for i in range(graph.InputsLength())),
             n_outputs=graph.OutputsLength(),
             operations=graph.OperatorsLength(),
+            layers=_layers(model, graph, schema.BuiltinOperator),
         )
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
     except Exception as error:  # flatbuffers raises whatever its arithmetic meets in a damaged file
         raise UsageError(f"{path}: not a whole TFLite file; export the model again") from error
+
+
+def _layers(model: Any, graph: Any, codes: Any) -> tuple[Layer, ...]:
+    kinds: dict[int, LayerKind] = {
+        codes.CONV_2D: "matmul",
+        codes.FULLY_CONNECTED: "matmul",
+        codes.DEPTHWISE_CONV_2D: "depthwise",
+    }
+    layers = []
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        # Files of before 2020 have the code in a field of one byte.
+        kind = kinds.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
+        if kind is not None:
+            weights = graph.Tensors(operator.Inputs(1)).Name().decode(errors="replace")
+            layers.append(Layer(kind=kind, name=layer_name(weights)))
+    return tuple(layers)
+
+
+def layer_name(tensor: str) -> str:
+    """The module's path in a tensor's name, `/features/features.2/conv/conv.1/Conv_conv_filter`: features.2.conv.1.
+
+    ONNX's names repeat each parent, and end in the operation; a name of another form stays as it is.
+    """
+    parts = _TENSOR.sub("", tensor).split("/")[1:]
+    own = [part for part, inner in pairwise(parts) if part and not inner.startswith(f"{part}.")]
+    return ".".join(own) if tensor.startswith("/") and own else tensor

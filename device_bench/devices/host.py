@@ -21,7 +21,8 @@ from device_bench.modelfile import check_tflite
 from device_bench.probes import power
 from device_bench.probes.thermal import ThermalWatch
 from device_bench.process import BackgroundProcess, output_of, run_process
-from device_bench.records import BenchSpec, DeviceInfo, PowerUse
+from device_bench.profile import PROFILER, profile_ops
+from device_bench.records import BenchSpec, DeviceInfo, OpTime, PowerUse
 
 EXAMPLE = "host"
 IDLE_S = 3.0
@@ -92,6 +93,10 @@ class HostDevice(Device):
     def _argv(self) -> list[str]:
         # -P keeps the runner's folder off its import path: a file there must not shadow a package.
         return [sys.executable, "-P", str(self._runner), "-"]
+
+    def ops(self, job: Job) -> tuple[OpTime, ...] | Missing:
+        argv = [sys.executable, "-P", str(PROFILER), "-"]
+        return profile_ops(job, lambda stdin, timeout_s: run_process(argv, stdin, timeout_s)[0])
 
     def _output(self, job: Job) -> RunnerOutput:
         try:
