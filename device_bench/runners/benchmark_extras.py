@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from device_bench.device import Job, Missing
 from device_bench.errors import RunnerError
+from device_bench.layers import name_layers
 from device_bench.probes.battery import LoadRun
 from device_bench.records import MemoryUse, OpTime
 from device_bench.runners.benchmark_golden import OUTPUT_FLAG, examples, input_flags, outputs_error, raw
@@ -34,7 +35,8 @@ def profile(tool: Tool, job: Job, model: Placed, folder: str) -> tuple[OpTime, .
         return Missing(reason=tool.no_profile)
     argv = tool.argv(job, model, PROFILE_RUNS, 0.0, warmup=1)
     argv += ["--enable_op_profiling=true", "--use_profiler=true"]  # TFLite's name and LiteRT 2's
-    return read_run(tool.execute(argv, folder, job, model)).ops or Missing(reason=NO_PROFILE)
+    ops = read_run(tool.execute(argv, folder, job, model)).ops
+    return name_layers(ops, model.graph) if ops else Missing(reason=NO_PROFILE)
 
 
 def golden_error(tool: Tool, job: Job, model: Placed, folder: str) -> float | Missing | None:

@@ -80,6 +80,27 @@ def test_litert_2s_table_lists_the_initialization_too_which_is_no_part_of_an_inf
     assert [op.type for op in ops] == ["LiteRT::Run[buffer registration]", "Fully Connected (NC, PF32) GEMM"]
 
 
+def test_what_a_delegate_ran_inside_stands_in_its_place():
+    """In the form of tflite/profiling/profile_summary_formatter.cc and tensorflow/core/util/stats_calculator.cc."""
+    lines = (LOGS / "delegate_internal.txt").read_text().splitlines()
+    ops = parse_run(lines).ops
+    assert ops is not None
+    assert [(op.type, op.name, op.mean_ms, round(op.share, 4)) for op in ops] == [
+        ("Convolution (NHWC, F32) IGEMM", "Delegate/Convolution (NHWC, F32) IGEMM:0", 0.6, 0.5625),
+        ("Fully Connected (NC, F32) GEMM", "Delegate/Fully Connected (NC, F32) GEMM:1", 0.2, 0.1875),
+        ("SOFTMAX", "[out]:64", 0.1, 0.1),
+    ]
+
+
+def test_operations_of_several_pieces_are_not_told_apart_so_the_pieces_stay():
+    lines = (LOGS / "delegate_internal.txt").read_text().splitlines()
+    piece = next(line for line in lines if "TfLiteXNNPackDelegate\t" in line)
+    lines.insert(lines.index(piece), piece)
+    ops = parse_run(lines).ops
+    assert ops is not None
+    assert [op.type for op in ops] == ["TfLiteXNNPackDelegate", "TfLiteXNNPackDelegate", "SOFTMAX"]
+
+
 @pytest.mark.parametrize("start", ["start, ", ""])
 def test_csv_tables_quote_nothing(start):
     number = "0.5, " if start else ""
