@@ -109,18 +109,21 @@ def compare(
     ],
     spec: BenchSpec,
     device: Device = "host",
+    ops: Annotated[bool, typer.Option("--ops", help="Show which operations' times changed most.")] = False,
     json_file: Json = None,
 ) -> None:
     """Time models in turns, so that the machine's moods hit all alike, and say which is faster."""
     import device_bench
     from pipeline import progress
     from pipeline.run_folder import write_json, writing
-    from pipeline.terminal import print_comparisons
+    from pipeline.terminal import print_comparisons, print_op_changes
 
     with progress.for_stderr() as shown:
         observer = progress.DeviceProgress(shown)
-        result = device_bench.compare(models, device=device, spec=spec, observer=observer)
+        result = device_bench.compare(models, device=device, spec=spec, ops=ops, observer=observer)
     print_comparisons(result)
+    if ops:
+        print_op_changes(result)
     if json_file:
         with writing(json_file):
             write_json(json_file, result)

@@ -185,6 +185,12 @@ def test_compare_says_which_is_faster(pocketprune: Any, models: list[Path], tmp_
     assert written["comparisons"][0]["ratio"] == pytest.approx(0.5, rel=0.01)
 
 
+def test_compare_says_why_it_has_no_times_of_operations(pocketprune: Any, models: list[Path]) -> None:
+    outcome = pocketprune("compare", *models, "--device", "fake://lab", "--ops")
+    assert outcome.code == 0
+    assert "no times of operations: slim.tflite: the runner gives no times of single operations" in outcome.out
+
+
 def test_a_rejected_measurement_is_exit_code_4(pocketprune: Any, models: list[Path]) -> None:
     outcome = pocketprune("bench", models[0], "--device", "fake://lab?reject=too%20hot")
     assert outcome.code == 4 and "too hot" in outcome.out

@@ -36,8 +36,9 @@ def _time(
         if (artifact.path, device) not in measured:
             path = folder.path / artifact.path
             bench, observer = config.bench, DeviceProgress(progress, done, len(artifacts))
-            spec = bench.spec()
-            measurement = device_bench.benchmark(path, device=device, spec=spec, power=bench.power, observer=observer)
+            measurement = device_bench.benchmark(
+                path, device=device, spec=bench.spec(), power=bench.power, ops=True, observer=observer
+            )
             append_json_line(log, BenchLine(artifact=artifact.path, device_spec=device, measurement=measurement))
 
 
