@@ -33,7 +33,7 @@ def compared(tmp_path, capsys):
 
 def _with(measurement: Measurement, ops: Profile) -> Measurement:
     if isinstance(ops, Missing):
-        return measurement.model_copy(update={"ops": None, "missing": {"ops": ops.reason}})
+        return measurement.model_copy(update={"ops": None, "missing": {**measurement.missing, "ops": ops.reason}})
     return measurement.model_copy(update={"ops": ops})
 
 
