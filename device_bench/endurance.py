@@ -156,7 +156,7 @@ def _assemble(tried: Measurement, load: SustainedLoad, minutes: float, started_a
     trace = load.trace
     heat = None if isinstance(load.heat, Missing) else load.heat
     windows = _windows(trace.windows, heat.readings if heat else ())
-    late = [window for window in windows if window.start_s >= 60 * minutes * (1 - LAST_SHARE)]
+    late = [window for window in windows if (window.start_s + window.end_s) / 2 > 60 * minutes * (1 - LAST_SHARE)]
     held = None if trace.interrupted or not late else _fps(late)
     why_no_heat = load.heat.reason if isinstance(load.heat, Missing) else "the device does not show it to this user"
     found = {

@@ -81,6 +81,13 @@ def bench(
     spec: BenchSpec,
     device: Device = "host",
     power: Annotated[bool, typer.Option(help="Measure power too, where the device can (minutes on a phone).")] = True,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--sustained", metavar="MINUTES", help="Instead: so long a load of each model, watched."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="With --sustained: draw it into this PNG file.", callback=writable)
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Measure model files on a device: latency, memory, and power where the device can."""
@@ -89,6 +96,11 @@ def bench(
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_measurements
 
+    if plot is not None and minutes is None:
+        raise typer.BadParameter(f"{plot}: --plot draws a sustained load; add --sustained MINUTES, or leave it out")
+    if minutes is not None:
+        _sustained(models, device, spec, minutes, json_file, plot)
+        return
     with progress.for_stderr() as shown:
         measured = device_bench.benchmark_many(
             models, device=device, spec=spec, power=power, observer=progress.DeviceProgress(shown)
@@ -98,6 +110,35 @@ def bench(
         with writing(json_file):
             write_json(json_file, {"measurements": measured})
     if not all(measurement.valid for measurement in measured):
+        raise typer.Exit(REJECTED)
+
+
+def _sustained(
+    models: list[Path], device: str, spec: BenchSpec, minutes: float, json_file: Path | None, plot: Path | None
+) -> None:
+    """The load of `bench --sustained`; what is done is shown and written, whatever ends it."""
+    import device_bench
+    from device_bench.endurance import SustainedRun
+    from pipeline import progress
+    from pipeline.report.endurance import plot_sustained
+    from pipeline.run_folder import write_json, writing
+    from pipeline.terminal import print_sustained
+
+    done: list[SustainedRun] = []
+    try:
+        with progress.for_stderr() as shown:
+            observer = progress.DeviceProgress(shown)
+            device_bench.sustained(models, device, spec, minutes, done.append, observer=observer)
+    finally:
+        if done:
+            print_sustained(done)
+            if json_file:
+                with writing(json_file):
+                    write_json(json_file, {"sustained": done})
+            if plot:
+                with writing(plot):
+                    plot_sustained(done, plot)
+    if any(run.rejections for run in done):
         raise typer.Exit(REJECTED)
 
 
