@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from device_bench import stats
 from device_bench.accuracy import accuracy_difference
@@ -77,18 +76,19 @@ def _comparisons(
     subjects: Sequence[Subject],
     names: Sequence[str],
 ) -> list[Comparison]:
-    again, _ = _ratio(results, len(names))
-    noise_floor = abs(again - 1)
+    again = _ratios(results, len(names))
+    noise_floor = abs(stats.overall_ratio(again) - 1)
     comparisons = []
     for i in range(1, len(names)):
-        ratio, ci95 = _ratio(results, i)
+        ratios = _ratios(results, i)
+        ci95 = stats.ratio_ci(ratios, again)
         accuracy = accuracy_difference(subjects[BASELINE].accuracy, subjects[i].accuracy)
         believed = measurements[BASELINE].valid and measurements[i].valid
         comparisons.append(
             Comparison(
                 baseline=names[BASELINE],
                 candidate=names[i],
-                ratio=ratio,
+                ratio=stats.overall_ratio(ratios),
                 ci95=ci95,
                 verdict=stats.verdict(ci95, noise_floor) if believed else "inconclusive",
                 noise_floor=noise_floor,
@@ -99,7 +99,6 @@ def _comparisons(
     return comparisons
 
 
-def _ratio(results: Sequence[JobResult], i: int) -> tuple[float, tuple[float, float]]:
-    """Latency of a job's model i over the baseline's, and its interval."""
-    ratios = [stats.paired_ratios(result.models[BASELINE].blocks, result.models[i].blocks) for result in results]
-    return median(ratio for process in ratios for ratio in process), stats.median_ci(ratios)
+def _ratios(results: Sequence[JobResult], i: int) -> list[list[float]]:
+    """Latency of a job's model i over the baseline's in each round, process by process."""
+    return [stats.paired_ratios(result.models[BASELINE].blocks, result.models[i].blocks) for result in results]

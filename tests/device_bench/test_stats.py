@@ -65,6 +65,29 @@ def test_paired_ratios_cancel_what_hits_both(blocks, factor):
     assert stats.paired_ratios(blocks, slower) == pytest.approx([factor] * len(blocks))
 
 
+ratios = st.lists(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=20), min_size=1, max_size=6)
+
+
+@given(ratios, st.data())
+def test_interval_of_a_ratio_holds_it_and_turns_around_with_it(candidate, data):
+    again = [data.draw(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=20)) for _ in candidate]
+    low, high = stats.ratio_ci(candidate, again)
+    assert 0 < low <= stats.overall_ratio(candidate) * (1 + 1e-12) and stats.overall_ratio(candidate) <= high * (
+        1 + 1e-12
+    )
+    assert stats.ratio_ci([[2 * r for r in p] for p in candidate], again) == pytest.approx((2 * low, 2 * high))
+
+
+def test_interval_of_a_ratio_is_students():
+    """Without anything from the copy, k processes that vary by s: t at 2k - 1 degrees of freedom times s / sqrt(k)."""
+    logs = np.array([0.01, 0.03, 0.05])
+    low, high = stats.ratio_ci([[r] for r in np.exp(logs)], [[1.0]] * 3)
+    half = 2.570582 * 0.02 / np.sqrt(3)
+    assert (np.log(low), np.log(high)) == pytest.approx((0.03 - half, 0.03 + half), rel=1e-5)
+    half = 12.706205 * 0.002  # one process knows only how its two copies differ
+    assert np.log(stats.ratio_ci([[np.exp(0.03)]], [[np.exp(0.002)]])) == pytest.approx((0.03 - half, 0.03 + half))
+
+
 @pytest.mark.parametrize(
     ("ci95", "noise_floor", "expected"),
     [
