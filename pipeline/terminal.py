@@ -16,7 +16,7 @@ from device_bench.records import ComparisonResult, Measurement, OpTime
 from device_bench.selftest import SelfTest
 from device_bench.tools import Fetched
 
-SPARKS = 16
+SPARKS = 12
 """Characters that a rate over time takes."""
 
 MOST_CHANGED = 15
@@ -78,7 +78,7 @@ def print_sustained(runs: Sequence[SustainedRun]) -> None:
     table = _table(("model", "left"), ("cold FPS", "right"), ("sustained", "right"), ("drop", "right"), ("C", "right"))
     table.add_column("MHz", justify="right")
     table.add_column("rank", justify="right")
-    table.add_column("FPS over time", no_wrap=True)
+    table.add_column("over time", no_wrap=True)
     places = zip(ranks([run.cold_fps for run in runs]), ranks([run.sustained_fps for run in runs]), strict=True)
     for run, (cold, held) in zip(runs, places, strict=True):
         table.add_row(
@@ -88,12 +88,13 @@ def print_sustained(runs: Sequence[SustainedRun]) -> None:
             "-" if run.drop is None else f"{run.drop:.1%}",
             _span(run.start_c, run.windows[-1].temperature_c, "{:.0f}"),
             _span(run.windows[0].freq_mhz, run.windows[-1].freq_mhz, "{:.0f}"),
-            f"{cold} to {held or '-'}",
+            f"{cold}, {held or '-'}" if len(runs) > 1 else "-",
             _sparkline([window.fps for window in run.windows]),
         )
     _print(table)
     first = runs[0]
-    print("cold: the first window; sustained: the last third; C, MHz, rank: cold to sustained")
+    print("cold: the first window; sustained: the last third of the time")
+    print("C, MHz: at the beginning and at the end; rank: cold, sustained")
     print(f"device: {first.device.id} ({first.device.kind}), {first.device.model}, {first.device.os}")
     print(f"load: {first.minutes:g} minutes each; {first.method}")
     for line in _reasons(runs):
@@ -109,7 +110,7 @@ def print_sustained(runs: Sequence[SustainedRun]) -> None:
 
 
 def _span(first: float | None, last: float | None, form: str) -> str:
-    return "-" if first is None or last is None else f"{form.format(first)} to {form.format(last)}"
+    return "-" if first is None or last is None else f"{form.format(first)}-{form.format(last)}"
 
 
 def _sparkline(values: Sequence[float]) -> str:
