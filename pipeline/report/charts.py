@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from pipeline.report.operations import OperationTimes, operation_times
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
 from pipeline.report.series import (
@@ -33,6 +34,7 @@ def build_charts(results: Results, rows: tuple[Row, ...]) -> dict[str, Figure | 
         "accuracy_latency": _accuracy_latency(results, rows),
         "latency": _latency(rows),
         "kept_channels": _kept_channels(results),
+        "operations": _operations(results, operation_times(rows)),
         "learning_curve": _learning_curve(results),
     }
 
@@ -193,6 +195,27 @@ def _kept_channels(results: Results) -> Figure | None:
     xaxis = _axis("", type="category", tickangle=-60, tickfont={"size": 10})
     layout = _layout(xaxis=xaxis, yaxis=_axis("Channels kept"), barmode="overlay")
     return {"data": [dense, *bars], "layout": layout}
+
+
+def _operations(results: Results, times: OperationTimes | str) -> Figure | None:
+    if isinstance(times, str):
+        return None
+    names = tuple(variant.name for variant in results.variants)
+    blocks = [escape(block) for block in times.blocks]
+    bars = [
+        {
+            "type": "bar",
+            "name": escape(name),
+            "x": blocks,
+            "y": block_ms,
+            "marker": {"color": colour(name, names)},
+            "hovertemplate": "%{x}<br>%{fullData.name}: %{y:.3f} ms<extra></extra>",
+        }
+        for name, block_ms in times.block_ms.items()
+    ]
+    xaxis = _axis("", type="category", tickangle=-60, tickfont={"size": 10})
+    layout = _layout(xaxis=xaxis, yaxis=_axis("Time of one inference, ms"), barmode="group", bargap=0.25)
+    return {"data": bars, "layout": layout}
 
 
 def _learning_curve(results: Results) -> Figure | None:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.errors import StorageError
 from pipeline.report import text
 from pipeline.report.details import overview, run_details
+from pipeline.report.operations import operation_times, operations_grid
 from pipeline.report.provenance import provenance
 from pipeline.report.results import read_results
 from pipeline.report.rows import Row, build_rows
@@ -39,11 +40,14 @@ def write_report(run_dir: Path, out_dir: Path) -> Path:
     results = read_results(run_dir)
     rows = build_rows(results)
     verdict = build_verdict(results, rows)
+    times = operation_times(rows)
     page = _render(
         "page.html.j2",
         results=results,
         verdict=verdict,
         details=run_details(results, rows),
+        operations=None if isinstance(times, str) else operations_grid(times),
+        operations_of=times if isinstance(times, str) else times.device,
         provenance=provenance(results, rows),
         charts=_finite(build_charts(results, rows)),
         plotly_js=get_plotlyjs(),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from pipeline.report.figures import finish, new_figure, plain, save
+from pipeline.report.operations import OperationTimes, operation_times
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
 from pipeline.report.series import (
@@ -34,6 +35,7 @@ def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> No
         "accuracy_latency.png": lambda: _accuracy_latency(results, rows),
         "latency.png": lambda: _latency(rows),
         "kept_channels.png": lambda: _kept_channels(results),
+        "operations.png": lambda: _operations(results, operation_times(rows)),
         "learning_curve.png": lambda: _learning_curve(results),
     }
     for name, draw in drawings.items():
@@ -107,6 +109,22 @@ def _kept_channels(results: Results) -> Figure | None:
         axes.bar(shifted, counts, width=width, color=colour(name, names), label=plain(name))
     axes.set_xticks(list(places), [plain(group) for group in kept.groups], rotation=60, ha="right", fontsize=7)
     axes.set(ylabel="Channels kept")
+    return finish(figure)
+
+
+def _operations(results: Results, times: OperationTimes | str) -> Figure | None:
+    if isinstance(times, str):
+        return None
+    figure = new_figure(4.6)
+    axes = figure.add_subplot()
+    places = range(len(times.blocks))
+    names = tuple(variant.name for variant in results.variants)
+    width = 0.8 / len(times.block_ms)
+    for index, (name, block_ms) in enumerate(times.block_ms.items()):
+        shifted = [place - 0.4 + (index + 0.5) * width for place in places]
+        axes.bar(shifted, block_ms, width=width, color=colour(name, names), label=plain(name))
+    axes.set_xticks(list(places), [plain(block) for block in times.blocks], rotation=60, ha="right", fontsize=7)
+    axes.set(ylabel="Time of one inference, ms")
     return finish(figure)
 
 

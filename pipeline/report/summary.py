@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.records import Artifact
+from pipeline.report.operations import operation_times, operations_grid
 from pipeline.report.results import ArtifactResult, Results, VariantResult
 from pipeline.report.rows import Row
 from pipeline.report.table import COLUMNS, Cell, Column, Notes
@@ -96,10 +97,24 @@ def summary_md(results: Results, rows: tuple[Row, ...], verdict: Verdict) -> str
         [line for text in said for line in _wrapped(text, "- ")],
         *[_measured_table(rows, keys, notes) for keys in MD_TABLES],
         _measured_table(tuple(_first_of_each(rows)), ("variant", "params", "macs"), notes),
+        *_operations(rows),
         [line for index, text in enumerate(notes.texts, start=1) for line in _wrapped(text, f"{index}. ")],
         [line for text in verdict.warnings for line in _wrapped(text, "- ")],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _operations(rows: tuple[Row, ...]) -> list[list[str]]:
+    """Where the time went, or why that is not known."""
+    times = operation_times(rows)
+    if isinstance(times, str):
+        return [_wrapped(times)]
+    grid = operations_grid(times)
+    narrow = [i for i, head in enumerate(grid.heads) if head != "Run as"]
+    body = [[escape_md(one_line(line[i], 48)) for i in narrow] for line in grid.rows]
+    title = f"{grid.title} (TFLite fp32 on {times.device}, in a pass of its own)"
+    table = _table([grid.heads[i] for i in narrow], body, [grid.align[i] == "r" for i in narrow])
+    return [_wrapped(title), table, _wrapped(grid.note)]
 
 
 def _first_of_each(rows: tuple[Row, ...]) -> list[Row]:

@@ -24,7 +24,7 @@ from pipeline.report.text import DASH
 from pipeline.report.verdict import build_verdict
 from tests.pipeline.report.sample_run import STAGES, SampleRun
 
-PICTURES = {"accuracy_latency.png", "kept_channels.png", "latency.png", "learning_curve.png"}
+PICTURES = {"accuracy_latency.png", "kept_channels.png", "latency.png", "learning_curve.png", "operations.png"}
 HOSTILE = "<script>alert('phone')</script>$x_1$ & \"Co\""
 
 
