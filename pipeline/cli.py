@@ -333,7 +333,8 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             again = "the same command without --fresh" if "--fresh" in given else "the same command"
-            print(f"interrupted: what is done is kept; run {again} to go on", file=sys.stderr)
+            hint = f": what is done is kept; run {again} to go on" if "run" in given[:2] else ""
+            print(f"interrupted{hint}", file=sys.stderr)
         raise
     except Exception as error:
         if "--debug" in given:
