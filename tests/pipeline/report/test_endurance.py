@@ -38,8 +38,10 @@ def on_a_phone(run: SustainedRun, sustained_fps: float) -> SustainedRun:
     windows = [w.model_copy(update={"temperature_c": 44.6, "freq_mhz": 1200.0}) for w in run.windows]
     windows[0] = windows[0].model_copy(update={"freq_mhz": 2400.0})
     artifact = run.artifact.model_copy(update={"path": f"models/{run.artifact.size_bytes}-mobilenet_v2_pruned.tflite"})
-    update: dict[str, Any] = {"windows": tuple(windows), "start_c": 31.2, "sensor": "skin", "throttled": True}
-    return run.model_copy(update={**update, "sustained_fps": sustained_fps, "idle_s": 30.0, "artifact": artifact})
+    seen: dict[str, Any] = {"start_c": 31.2, "sensor": "skin", "throttled": True, "missing": {}, "idle_s": 30.0}
+    return run.model_copy(
+        update={**seen, "windows": tuple(windows), "sustained_fps": sustained_fps, "artifact": artifact}
+    )
 
 
 def test_a_table_json_and_a_picture(models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
