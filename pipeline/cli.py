@@ -146,28 +146,44 @@ def _sustained(
 @takes_spec
 def compare(
     models: Annotated[
-        list[Path], typer.Argument(help="Two or more models; the first is the baseline.", metavar="MODEL...")
+        list[Path],
+        typer.Argument(
+            help="Two or more models, or runs for theirs; the first is the baseline.", metavar="MODEL|RUN..."
+        ),
     ],
     spec: BenchSpec,
     device: Device = "host",
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this one, by name or number (from 1), not with the first.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this PNG file.", callback=writable)] = None,
     ops: Annotated[bool, typer.Option("--ops", help="Show which operations' times changed most.")] = False,
     json_file: Json = None,
 ) -> None:
     """Time models in turns, so that the machine's moods hit all alike, and say which is faster."""
     import device_bench
     from pipeline import progress
+    from pipeline.contenders import find_contenders
     from pipeline.run_folder import write_json, writing
     from pipeline.terminal import print_comparisons, print_op_changes
 
+    found = find_contenders(models, baseline)
     with progress.for_stderr() as shown:
         observer = progress.DeviceProgress(shown)
-        result = device_bench.compare(models, device=device, spec=spec, ops=ops, observer=observer)
-    print_comparisons(result)
+        result = device_bench.compare(found.paths, device=device, spec=spec, ops=ops, observer=observer)
+    print_comparisons(result, found.names())
+    for reason in found.left_out:
+        print(f"left out: {reason}")
     if ops:
         print_op_changes(result)
     if json_file:
         with writing(json_file):
             write_json(json_file, result)
+    if plot:
+        from pipeline.report.comparison import plot_comparison
+
+        with writing(plot):
+            plot_comparison(result, found.names(), plot)
     if not all(measurement.valid for measurement in result.measurements):
         raise typer.Exit(REJECTED)
 

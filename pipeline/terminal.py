@@ -12,7 +12,7 @@ from rich.table import Table
 from device_bench.devices import DeviceListing
 from device_bench.endurance import SustainedRun, ranks
 from device_bench.op_match import OpPair, is_one_piece, match_ops, unexplained_ms
-from device_bench.records import ComparisonResult, Measurement, OpTime
+from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, OpTime
 from device_bench.selftest import SelfTest
 from device_bench.tools import Fetched
 
@@ -59,18 +59,39 @@ def _reasons(measurements: Sequence[Measurement] | Sequence[SustainedRun]) -> li
     return sorted(f"no {', '.join(these)}: {why}" for why, these in names.items())
 
 
-def print_comparisons(result: ComparisonResult) -> None:
+def print_comparisons(result: ComparisonResult, names: Sequence[str]) -> None:
+    """One row for each candidate; below it how accurate each is, or why that is not known.
+
+    Args:
+        names: what the files are called, the baseline first.
+    """
     table = _table(("candidate", "left"), ("ratio", "right"), ("95% interval", "right"), ("verdict", "left"))
-    for c in result.comparisons:
-        table.add_row(Path(c.candidate).name, f"{c.ratio:.3f}", f"{c.ci95[0]:.3f} to {c.ci95[1]:.3f}", c.verdict)
+    table.add_column("top-1, points", justify="right")
+    for name, c in zip(names[1:], result.comparisons, strict=True):
+        points = f"{100 * c.accuracy.difference:+.1f}, {c.accuracy.verdict}" if c.accuracy else "-"
+        table.add_row(name, f"{c.ratio:.3f}", f"{c.ci95[0]:.3f} to {c.ci95[1]:.3f}", c.verdict, points)
     _print(table)
     baseline = result.measurements[0]
-    print(f"baseline: {Path(result.comparisons[0].baseline).name}, {baseline.median_ms:.4g} ms")
+    print(f"baseline: {names[0]}, {baseline.median_ms:.4g} ms")
     print(f"noise floor of this sitting: {result.comparisons[0].noise_floor:.1%}")
     print(f"device: {baseline.device.id} ({baseline.device.kind}), {baseline.device.model}")
-    for m in result.measurements:
+    for name, c in zip(names[1:], result.comparisons, strict=True):
+        print(
+            f"accuracy of {name}: {_accuracy(c.accuracy) if c.accuracy else 'not compared: ' + c.missing['accuracy']}"
+        )
+    for name, m in zip(names, result.measurements, strict=True):
         for rejection in m.rejections:
-            print(f"rejected: {Path(m.artifact.path).name}: {rejection}")
+            print(f"rejected: {name}: {rejection}")
+
+
+def _accuracy(found: AccuracyDifference) -> str:
+    low, high = (100 * bound for bound in found.ci95)
+    gained = f"{100 * found.difference:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
+    return (
+        f"{found.candidate_top1:.1%}, baseline {found.baseline_top1:.1%}, of {found.n} {found.split} images\n"
+        f"  {gained}, McNemar p {found.p_value:.2g};\n  "
+        f"only one right: {found.discordant[0]} the baseline, {found.discordant[1]} this"
+    )
 
 
 def print_sustained(runs: Sequence[SustainedRun]) -> None:

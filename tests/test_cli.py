@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import yaml
 
 from device_bench import records
+from device_bench.modelfile import fingerprint
+from device_bench.sidecar import Answers, Sidecar, SidecarAccuracy, sidecar_path
 from pipeline import cli, options
 from tests.pipeline.tiny_run import tiny_config
 
@@ -178,11 +181,48 @@ def test_bench_prints_a_table_and_writes_the_schema(pocketprune: Any, models: li
 
 
 def test_compare_says_which_is_faster(pocketprune: Any, models: list[Path], tmp_path: Path) -> None:
-    outcome = pocketprune("compare", *models, "--device", "fake://lab", "--json", tmp_path / "out.json")
+    options = ("--device", "fake://lab", "--json", tmp_path / "out.json", "--plot", tmp_path / "out.png")
+    outcome = pocketprune("compare", *models, *options)
     assert outcome.code == 0 and "faster" in outcome.out
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["comparisons"][0]["verdict"] == "faster"
     assert written["comparisons"][0]["ratio"] == pytest.approx(0.5, rel=0.01)
+    assert written["comparisons"][0]["accuracy"] is None
+    assert "no sidecar" in written["comparisons"][0]["missing"]["accuracy"]
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_takes_another_baseline(pocketprune: Any, models: list[Path]) -> None:
+    outcome = pocketprune("compare", *models, "--device", "fake://lab", "--baseline", "slim")
+    assert outcome.code == 0 and "slower" in outcome.out and "baseline: slim.tflite" in outcome.out
+    assert pocketprune("compare", *models, "--device", "fake://lab", "--baseline", "3").code == 2
+
+
+def test_compare_pairs_accuracies_by_the_sidecars_and_fits_80_columns(pocketprune: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "export").mkdir(parents=True)
+    artifacts = []
+    for name, size, right in (("dense", 9000, 90), ("pruned", 5000, 70)):
+        path = run / "export" / f"{name}-fp32.tflite"
+        path.write_bytes(b"\x00\x00\x00\x00TFL3" + bytes(size))
+        sha256, size_bytes = fingerprint(path)
+        answers = Answers.from_array("a" * 64, np.arange(100) < right)
+        accuracy = SidecarAccuracy(top1=right / 100, top5=None, n=100, split="test", answers=answers)
+        common: dict[str, Any] = {"sha256": sha256, "format": "tflite", "precision": "fp32"}
+        sidecar = Sidecar(**common, accuracy=accuracy, preprocessing={}, parity={}, golden=None)
+        sidecar_path(path).write_text(sidecar.model_dump_json())
+        evaluation = {"split": "test", "top1": right / 100, "top5": None, "loss": 1, "n_images": 100, "ci95": (0, 1)}
+        parity = {"method": "litert", "max_rel_error": 0, "top1_agreement": 1, "n": 100, "passed": True}
+        place = {"variant": name, "path": f"export/{path.name}", "size_bytes": size_bytes}
+        artifacts.append(common | place | {"evaluation": evaluation, "parity": parity})
+    (run / "export" / "artifacts.json").write_text(json.dumps(artifacts))
+    outcome = pocketprune("compare", run, "--device", "fake://lab", "--json", tmp_path / "out.json")
+    assert outcome.code == 0, outcome.err
+    (one,) = json.loads((tmp_path / "out.json").read_text())["comparisons"]
+    assert one["accuracy"]["difference"] == pytest.approx(-0.2) and one["accuracy"]["verdict"] == "lost"
+    assert one["accuracy"]["discordant"] == [20, 0] and one["missing"] == {}
+    assert "-20.0, lost" in outcome.out and "70.0%, baseline 90.0%, of 100 test images" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
 
 
 def test_compare_says_why_it_has_no_times_of_operations(pocketprune: Any, models: list[Path]) -> None:

@@ -22,6 +22,7 @@ ORDER = (
     "intervals",
     "run_folder",
     "checkpoint",
+    "contenders",
     "progress",
     "terminal",
     "provenance",

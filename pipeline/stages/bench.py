@@ -8,6 +8,7 @@ from typing import Any
 
 import device_bench
 from pipeline.config import Config
+from pipeline.contenders import comparable
 from pipeline.progress import DeviceProgress, Progress
 from pipeline.records import Artifact, BenchLine
 from pipeline.run_folder import RunFolder, append_json_line, read_json_lines, write_json
@@ -46,7 +47,7 @@ def _compare(
     config: Config, folder: RunFolder, target: Path, progress: Progress, artifacts: list[Artifact], device: str
 ) -> None:
     """Write the comparison of what computes the right thing, if dense does and another one does."""
-    right = [one for one in artifacts if one.precision == "fp32" and one.parity.passed is not False]
+    right = comparable(artifacts)
     if len(right) < 2 or right[0].variant != "dense":
         progress.update(f"nothing to compare on {device}: it takes dense and one more fp32 file that passed parity")
         return
