@@ -12,11 +12,11 @@ from typing import Protocol
 
 from device_bench.adb.connection import BASES, AdbConnection
 from device_bench.adb.identity import Identity
-from device_bench.device import Job, JobResult
+from device_bench.device import Job, JobResult, Missing
 from device_bench.errors import DeviceUnavailableError
 from device_bench.load import LoadTrace
 from device_bench.probes.battery import LoadRun
-from device_bench.records import Accelerator, Delegate
+from device_bench.records import Accelerator, Delegate, OpTime
 from device_bench.runners.benchmark_app import PACKAGE, App
 from device_bench.runners.benchmark_model import BenchmarkModel
 from device_bench.runners.benchmark_tool import Tool
@@ -38,6 +38,9 @@ class DeviceRunner(Protocol):
 
     def sustain(self, job: Job, folder: str) -> LoadTrace:
         """Keep it busy as `Device.sustain` says."""
+
+    def ops(self, job: Job, folder: str) -> tuple[OpTime, ...] | Missing:
+        """Time of each operation of the job's only model."""
 
 
 @dataclass(frozen=True)

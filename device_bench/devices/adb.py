@@ -28,7 +28,7 @@ from device_bench.probes.power_pass import measure_power
 from device_bench.probes.state import DeviceState, read_state
 from device_bench.probes.throttle import thermal_between
 from device_bench.readiness import Gatekeeper, rejections
-from device_bench.records import BenchSpec, DeviceInfo, PowerUse, Readiness, ThermalState
+from device_bench.records import BenchSpec, DeviceInfo, OpTime, PowerUse, Readiness, ThermalState
 from device_bench.trials import Trial
 
 EXAMPLE = None
@@ -191,6 +191,10 @@ class AdbDevice(Device):
         with self._connection.run_folder() as folder:
             start = partial(DetachedSampling, self._connection, folder)
             return watched(start, lambda: self._runner.sustain(job, folder), job)
+
+    def ops(self, job: Job) -> tuple[OpTime, ...] | Missing:
+        with self._connection.run_folder() as folder:
+            return self._runner.ops(job, folder)
 
     def trials(self) -> tuple[Trial, ...]:
         return adb_trials(self._connection)

@@ -102,6 +102,10 @@ class BenchmarkModel:
 
         return in_turns(run_window, job, f"a run of {self._tool.runner} for each window; between them it starts anew")
 
+    def ops(self, job: Job, folder: str) -> tuple[OpTime, ...] | Missing:
+        """Time of each operation of the job's only model; `run` has looked already."""
+        return self._once(benchmark_extras.profile, job, self._tool.place(job.models[0]), folder)
+
     def runtime(self) -> RuntimeInfo:
         runner, sha256 = self._tool.runner, self._tool.sha256
         return RuntimeInfo(name="litert", version=f"{runner} {sha256[:8]}", runner=runner, runner_sha256=sha256)

@@ -14,6 +14,8 @@ from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read
 from device_bench.load import LoadTrace
 from device_bench.probes.battery import LoadRun
 from device_bench.process import LIKELY, last_lines
+from device_bench.profile import PROFILER, profile_ops
+from device_bench.records import OpTime
 from device_bench.shell import Finished, Remote, Shell
 
 MARGIN_S = 30.0
@@ -76,6 +78,16 @@ class LitertRemote:
             return read_load(lambda: _text(self._remote.collect(started, job.timeout_s + MARGIN_S)), stop)
         except RunnerError as error:
             raise RunnerError(f"{', '.join(map(str, there))}: {error}") from error
+
+    def ops(self, job: Job, folder: str) -> tuple[OpTime, ...] | Missing:
+        """Time of each operation of the job's only model."""
+        profiler = self._remote.cached(PROFILER, ".py")
+
+        def run(stdin: str, timeout_s: float) -> str:
+            started = self._remote.start([self._python, profiler, "-"], folder, stdin, "ops")
+            return _text(self._remote.collect(started, timeout_s + MARGIN_S))[0]
+
+        return profile_ops(job, run, self._place(job)[job.models[0].path])
 
     def _place(self, job: Job) -> dict[Path, str]:
         """The models' paths on the device."""

@@ -10,6 +10,7 @@ from device_bench import known_devices, selftest
 from device_bench.device import Job, JobModel, Missing
 from device_bench.devices import list_devices, open_device
 from device_bench.errors import DeviceUnavailableError, UsageError
+from device_bench.op_match import is_one_piece
 from device_bench.probes import battery, power_pass, rails
 from device_bench.records import BenchSpec, PowerUse, Readiness
 from device_bench.sidecar import read_sidecar
@@ -44,6 +45,15 @@ def test_a_board_is_measured_by_our_runner(rig_device: RigDevice, model: Path):
     assert measured.delegate and measured.delegate.nodes_delegated == measured.delegate.nodes_total
     assert measured.artifact.path == str(model)
     assert clean(rig_device) and rig_device.shell(["find", "/", "-xdev", "-name", "oops"]).stdout == ""
+
+
+def test_operations_are_timed_on_a_board_and_told_by_a_phones_tool(rig_device: RigDevice, tiny_tflite: Path):
+    measured = device_bench.benchmark(tiny_tflite, rig_device.spec, QUICK, power=False, ops=True)
+    assert measured.ops and len([op for op in measured.ops if op.type.startswith("Convolution")]) == 2
+    assert clean(rig_device)
+    rig_device.personality("pixel")
+    told = device_bench.benchmark(tiny_tflite, rig_device.spec, QUICK, power=False, ops=True)
+    assert told.ops and is_one_piece(told.ops)  # all that this tool sees of XNNPACK
 
 
 def test_a_phone_is_measured_by_the_official_tool(rig_device: RigDevice, model: Path):

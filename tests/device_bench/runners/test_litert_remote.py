@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from device_bench.device import Job, JobModel
+from device_bench.device import Job, JobModel, Missing
 from device_bench.errors import RunnerError, UsageError
 from device_bench.process import run_to_end
 from device_bench.records import BenchSpec
@@ -49,6 +49,18 @@ def test_a_job_comes_back_with_its_load(tmp_path: Path, tiny_tflite: Path):
     assert sum(map(len, result.models[0].blocks)) >= 5 and result.runtime.runner == "litert_runner.py"
     load = runner.load(job(tiny_tflite), str(tmp_path), seconds=0.3)
     assert 0.3 <= load.busy_s <= load.end_s - load.start_s + 1e-3 and load.inferences > 5
+
+
+def test_operations_are_timed_where_the_board_is(tmp_path: Path, tiny_tflite: Path):
+    ops = LitertRemote(Local(tmp_path), sys.executable).ops(job(tiny_tflite), str(tmp_path))
+    assert not isinstance(ops, Missing)
+    assert len([op for op in ops if op.type.startswith("Convolution")]) == 2
+
+
+def test_a_board_whose_profiler_crashes_says_so(tmp_path: Path, tiny_tflite: Path):
+    crashed = Local(tmp_path, Finished(exit_code=139, stdout="", stderr=""))
+    ops = LitertRemote(crashed, sys.executable).ops(job(tiny_tflite), str(tmp_path))
+    assert isinstance(ops, Missing) and "LiteRT's profiler: the runner was ended by SIGSEGV" in ops.reason
 
 
 def test_messages_name_the_users_file(tmp_path: Path):
