@@ -76,6 +76,13 @@ def test_power_is_a_figure_or_a_reason(device: Device, tiny_tflite: Path):
     assert getattr(power, "reason", "") or getattr(power, "method", "")
 
 
+def test_times_of_operations_are_those_of_an_inference_or_a_reason(device: Device, tiny_tflite: Path):
+    job = Job.of(QUICK, (JobModel(path=tiny_tflite),))
+    device.check(tiny_tflite, QUICK)
+    ops = device.ops(job)
+    assert getattr(ops, "reason", "") or sum(op.share for op in ops) <= 1.01
+
+
 def test_closing_twice_is_harmless(device: Device):
     device.close()
     device.close()

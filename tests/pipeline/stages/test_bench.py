@@ -86,8 +86,10 @@ def test_only_what_ran_is_timed_and_only_what_is_right_is_compared(
     artifacts = [exported(tmp_path, *name.split("-"), state).model_dump() for name, state in states.items()]
     (tmp_path / "export" / "artifacts.json").write_text(json.dumps(artifacts))
     bench.run(validate_config(tiny_config()), folder, work, said)
-    lines = [json.loads(line)["artifact"] for line in (work / "measurements.jsonl").read_text().splitlines()]
-    assert [Path(line).stem for line in lines] == timed
+    lines = [json.loads(line) for line in (work / "measurements.jsonl").read_text().splitlines()]
+    assert [Path(line["artifact"]).stem for line in lines] == timed
+    # The device was asked for times of operations, and has none.
+    assert all("gives no times" in line["measurement"]["missing"]["ops"] for line in lines)
     if compared is None:
         assert not (work / "comparison.json").exists()
         assert any("nothing to compare" in text for text in said.texts)
