@@ -3,8 +3,8 @@
 fake://NAME                     a well-behaved device; every measurement carries kind "fake"
 fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
 fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
-fake://NAME?tires=0.4           under a sustained load its rate falls evenly, by this share at the end
 fake://NAME?reject=REASON       every measurement is rejected with this reason
+fake://NAME?tires=0.4           under a sustained load its rate falls evenly, by this share at the end
 fake://gone                     is never there
 """
 
@@ -32,8 +32,8 @@ class Script(Record):
 
     ms_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     fail: Annotated[int, Field(ge=0)] = 0
-    tires: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     reject: str | None = None
+    tires: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
 def connect(spec: str) -> Device:
