@@ -69,7 +69,7 @@ ratios = st.lists(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=20), min_si
 
 
 @given(ratios, st.data())
-def test_interval_of_a_ratio_holds_it_and_turns_around_with_it(candidate, data):
+def test_interval_of_a_ratio_holds_it_and_scales_with_it(candidate, data):
     again = [data.draw(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=20)) for _ in candidate]
     low, high = stats.ratio_ci(candidate, again)
     assert 0 < low <= stats.overall_ratio(candidate) * (1 + 1e-12) and stats.overall_ratio(candidate) <= high * (
