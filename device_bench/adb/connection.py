@@ -184,7 +184,7 @@ class AdbConnection:
 
     def _clear(self, folder: str) -> None:
         self._jobs.forget(folder)
-        self._caller.script('rm -rf "$1" "$2"/incoming/*', folder, self.base)
+        self._caller.script('rm -rf "$1" "$2"-*', folder, self._files.incoming)
 
     def _with_room[T](self, action: Callable[[], T]) -> T:
         """Do it, and where the device's storage is full do it once more with an empty cache."""

@@ -85,6 +85,8 @@ class Files:
     def __init__(self, caller: Caller, home: Home) -> None:
         self._caller = caller
         self._home = home
+        self.incoming = f"{home.base}/incoming/{secrets.token_hex(8)}"
+        """What the paths of files on their way start with; another client's start with something else."""
         self._used: set[str] = set()
         """Names in the cache that this connection has used, and may use again."""
 
@@ -121,7 +123,7 @@ class Files:
         """Push without asking what the device holds already; see `push`."""
         digest, n_bytes = self._expected(source)
         for last in (False, True):
-            arrived = f"{self._home.base}/incoming/{secrets.token_hex(8)}"
+            arrived = f"{self.incoming}-{secrets.token_hex(8)}"
             try:
                 self._caller.link.push(source, arrived, 0o600, 60 + n_bytes / SLOWEST_BYTES_PER_S)
                 arguments = arrived, _absolute(target), f"{mode:o}", self._home.sha256_tool, digest

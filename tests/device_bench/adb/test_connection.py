@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from device_bench.adb import lock
+from device_bench.adb.caller import REAP
 from device_bench.adb.connection import AdbConnection
 from device_bench.adb.files import Home
 from device_bench.errors import DeviceUnavailableError, RunnerError, TransientDeviceError, UsageError
@@ -214,6 +216,24 @@ def test_a_job_that_was_killed_vanished(connection: AdbConnection) -> None:
             connection.collect(job.model_copy(update={"boot_id": "another"}), 10)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("shell", [["mksh"], ["busybox", "sh"], ["dash"]], ids=" ".join)
+def test_nothing_is_started_for_processes_that_this_user_may_not_look_into(shell: list[str]) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"needs {shell[0]}")
+    counted = 'grep() { echo asked >&2; command grep "$@"; }\n'
+    script = [*shell, "-c", counted + REAP + 'reap "$1"', "sh", "^NO_SUCH="]
+    asked = subprocess.run(script, capture_output=True, text=True, user=65534, cwd="/", check=True).stderr
+    assert 1 <= asked.count("asked") <= 3
+
+
+def test_the_end_of_a_run_leaves_a_file_that_another_client_sends(connection: AdbConnection, storage: Path) -> None:
+    arriving = storage / "pocketprune/incoming/another-clients"
+    with connection.run_folder():
+        arriving.write_text("half of it")
+    assert arriving.exists()
+
+
 def test_a_run_that_fails_leaves_nothing(connection: AdbConnection, storage: Path) -> None:
     with pytest.raises(KeyboardInterrupt), connection.run_folder() as folder:
         job = connection.start(["sleep", "64"], folder)
@@ -331,9 +351,10 @@ def test_who_sends_a_file_is_alive_and_nothing_half_sent_stays(
             os.utime(arriving, (1, 1))
             with other.run_folder():
                 assert not arriving.exists()
+        own = Path(f"{connection._files.incoming}-half")
         with connection.run_folder():
-            arriving.write_bytes(b"half")
-        assert not arriving.exists()
+            own.write_bytes(b"half")
+        assert not own.exists()
 
 
 def alive(mark: str) -> bool:
