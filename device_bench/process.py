@@ -173,4 +173,6 @@ def last_lines(stdout: str, stderr: str) -> str:
     lines = [line for line in (stdout + "\n" + stderr).splitlines() if line.strip()][-LAST_LINES:]
     if not lines:
         return "; it printed nothing"
-    return "; its last output:\n" + "\n".join(f"  {line[:400]}" for line in lines)
+    # A program on a device may print anything; a terminal must not obey it.
+    shown = ("".join(c if c.isprintable() or c == "\t" else "?" for c in line[:400]) for line in lines)
+    return "; its last output:\n" + "\n".join(f"  {line}" for line in shown)

@@ -42,6 +42,11 @@ def test_only_the_last_lines_are_shown():
     assert shown == [str(i) for i in range(100 - LAST_LINES, 100)]
 
 
+def test_a_terminal_obeys_nothing_that_a_program_printed():
+    with pytest.raises(RunnerError, match=r"exit code 1; its last output:\n  a\tb\?\[2Jü\?\]0;title\?$"):
+        run_process(python(r"import sys; sys.exit('a\tb\x1b[2J\xfc\x9d]0;title\x07')"), "", 20)
+
+
 def test_output_that_is_no_text_does_not_hide_the_error():
     with pytest.raises(RunnerError, match="exit code 1"):
         run_process(python(r"import sys; sys.stdout.buffer.write(b'\xff\xfe'); sys.exit(1)"), "", 20)
