@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -311,9 +312,13 @@ class RigDevice:
     def fill_storage(self, leave_bytes: int = 65536) -> None:
         """Another's file takes all of the disk but a little."""
         file = self.root / self.storage.lstrip("/") / FILL
-        free_bytes = shutil.disk_usage(file.parent).free
+        taken = 0
         with open(file, "wb") as opened:
-            os.posix_fallocate(opened.fileno(), 0, max(4096, free_bytes - leave_bytes))
+            while (free_bytes := shutil.disk_usage(file.parent).free) > leave_bytes:
+                # It takes all or nothing, and somebody may have written meanwhile.
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(opened.fileno(), taken, free_bytes - leave_bytes)
+                    taken += free_bytes - leave_bytes
 
     def free_storage(self) -> None:
         (self.root / self.storage.lstrip("/") / FILL).unlink(missing_ok=True)
