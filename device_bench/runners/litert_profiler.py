@@ -159,25 +159,26 @@ def events_of(api: LiteRt, model: ProfiledModel, n: int) -> list[list[Any]]:
 def averages(runs: list[list[Any]]) -> JsonObject:
     """Mean of each operation over the middle half of the runs, by how long an inference took, in the order of a run.
 
-    An operation is known by its number; a delegate counts its own. What interrupts one run stays out.
+    What interrupts one run stays out.
     """
-    sums: dict[tuple[int, bytes, int], int] = {}
-    taken: list[tuple[int, list[Any]]] = []
+    taken: list[tuple[int, list[int]]] = []
+    first: list[Any] = []
     for events in runs:
         whole_us = [us for kind, tag, _, us in events if kind == WHOLE_INFERENCE and tag == b"Invoke"]
         operations = [event for event in events if event[0] in (OF_THE_MODEL, OF_A_DELEGATE)]
         named = [event[:3] for event in operations]
-        sums = sums or dict.fromkeys(named, 0)
-        if len(whole_us) != 1 or list(sums) != named or not named:
-            return {"missing": "LiteRT's profiler did not note every operation of every inference once"}
-        taken.append((whole_us[0], operations))
+        first = first or named
+        if len(whole_us) != 1 or named != first or not named:
+            return {"missing": "LiteRT's profiler did not note the same operations in every inference"}
+        taken.append((whole_us[0], [event[3] for event in operations]))
     taken.sort(key=lambda run: run[0])
     middle = taken[len(taken) // 4 : max(1, 3 * len(taken) // 4)]
-    for _, operations in middle:
-        for event in operations:
-            sums[event[:3]] += event[3]
     n = len(middle)
-    means = [{"type": tag.decode(errors="replace"), "mean_ms": us / n / 1e3} for (_, tag, _), us in sums.items()]
+    sums = [sum(operations[i] for _, operations in middle) for i in range(len(first))]
+    means = [
+        {"type": tag.decode(errors="replace"), "mean_ms": us / n / 1e3}
+        for (_, tag, _), us in zip(first, sums)  # noqa: B905 - `strict` is younger than the Pythons of boards
+    ]
     return {"operations": means, "invoke_ms": sum(us for us, _ in middle) / n / 1e3, "runs": n}
 
 

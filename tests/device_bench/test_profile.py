@@ -35,6 +35,14 @@ def test_each_layer_of_a_network_is_timed_on_the_host(wide_tflite: Path):
     assert 0.1 * measured.median_ms < inference_ms < 10 * measured.median_ms
 
 
+def test_what_runs_outside_the_delegate_is_seen_as_well(split_tflite: Path):
+    measured = device_bench.benchmark(split_tflite, spec=QUICK, power=False, ops=True)
+    assert measured.ops is not None
+    kinds = [op.type.partition(" ")[0] for op in measured.ops]
+    assert kinds.count("Convolution") == 2 and kinds.count("CUMSUM") == 1
+    assert measured.ops[kinds.index("CUMSUM")].name.endswith(", then CUMSUM")
+
+
 def test_operations_are_timed_only_where_somebody_asks(tiny_tflite: Path):
     measured = device_bench.benchmark(tiny_tflite, spec=QUICK, power=False)
     assert measured.ops is None
