@@ -175,7 +175,7 @@ def compare(
     for reason in found.left_out:
         print(f"left out: {reason}")
     if ops:
-        print_op_changes(result)
+        print_op_changes(result, found.names())
     if json_file:
         with writing(json_file):
             write_json(json_file, result)

@@ -183,17 +183,20 @@ def print_ops(measurement: Measurement) -> None:
     _print(table)
 
 
-def print_op_changes(result: ComparisonResult) -> None:
-    """Where the time of each candidate went, against the baseline: the operations that changed most."""
+def print_op_changes(result: ComparisonResult, names: Sequence[str]) -> None:
+    """Where the time of each candidate went, against the baseline: the operations that changed most.
+
+    Args:
+        names: what the files are called, the baseline first.
+    """
     before, *candidates = result.measurements
-    for after in candidates:
-        names = [Path(measured.artifact.path).name for measured in (before, after)]
-        print(f"\noperations: {names[1]} against {names[0]}")
-        unknown = [(name, m) for name, m in zip(names, (before, after), strict=True) if m.ops is None]
-        for name, measured in unknown:
-            print(f"no times of operations: {name}: {measured.missing['ops']}")
+    for name, after in zip(names[1:], candidates, strict=True):
+        print(f"\noperations: {name} against {names[0]}")
+        for called, measured in ((names[0], before), (name, after)):
+            if measured.ops is None:
+                print(f"no times of operations: {called}: {measured.missing['ops']}")
         if before.ops is not None and after.ops is not None:
-            _print_changes(before.ops, after.ops, names)
+            _print_changes(before.ops, after.ops, (names[0], name))
 
 
 def _print_changes(before: Sequence[OpTime], after: Sequence[OpTime], names: Sequence[str]) -> None:

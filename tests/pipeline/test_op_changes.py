@@ -25,7 +25,7 @@ def compared(tmp_path, capsys):
             comparisons=(),
             measurements=tuple(_with(one, ops) for one, ops in zip(measured, (before, after), strict=True)),
         )
-        print_op_changes(result)
+        print_op_changes(result, ("dense-fp32.tflite", "pruned-fp32.tflite"))
         return str(capsys.readouterr().out)
 
     return show
