@@ -24,14 +24,18 @@ class Contenders:
     left_out: tuple[str, ...]
 
     def names(self) -> list[str]:
-        """The shortest ends of the paths that tell them apart; a path that is there twice gets a number."""
-        depth, longest = 1, max(len(path.parts) for path in self.paths)
+        """The shortest ends of the paths that tell them apart; what is there twice gets a number.
+
+        A run's folder `export` is left out: `a/dense-fp32.tflite` is a file of the run `a`.
+        """
+        parts = [[part for part in path.parts if part != "export"] for path in self.paths]
+        depth, longest = 1, max(map(len, parts))
         names = [path.name for path in self.paths]
         while depth < longest and len(set(names)) < len(set(self.paths)):
             depth += 1
             names = [
-                "/".join(path.parts[-depth:]) if names.count(name) > 1 else name
-                for path, name in zip(self.paths, names, strict=True)
+                "/".join(own[-depth:]) if names.count(name) > 1 else name
+                for own, name in zip(parts, names, strict=True)
             ]
         return [f"{name} ({names[:i].count(name) + 1})" if name in names[:i] else name for i, name in enumerate(names)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from rich.console import Console
 from rich.table import Table
@@ -76,20 +77,24 @@ def print_comparisons(result: ComparisonResult, names: Sequence[str]) -> None:
     print(f"noise floor of this sitting: {result.comparisons[0].noise_floor:.1%}")
     print(f"device: {baseline.device.id} ({baseline.device.kind}), {baseline.device.model}")
     for name, c in zip(names[1:], result.comparisons, strict=True):
-        print(
-            f"accuracy of {name}: {_accuracy(c.accuracy) if c.accuracy else 'not compared: ' + c.missing['accuracy']}"
-        )
+        said = _accuracy(c.accuracy) if c.accuracy else _folded(f"not compared\n{c.missing['accuracy']}")
+        print(f"accuracy of {name}: {said}")
     for name, m in zip(names, result.measurements, strict=True):
         for rejection in m.rejections:
             print(f"rejected: {name}: {rejection}")
 
 
+def _folded(text: str) -> str:
+    """Lines of at most 80 columns, all but the first indented."""
+    return "\n".join(fill(line, 80, initial_indent="  ", subsequent_indent="  ") for line in text.splitlines()).lstrip()
+
+
 def _accuracy(found: AccuracyDifference) -> str:
     low, high = (100 * bound for bound in found.ci95)
     gained = f"{100 * found.difference:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
-    return (
+    return _folded(
         f"{found.candidate_top1:.1%}, baseline {found.baseline_top1:.1%}, of {found.n} {found.split} images\n"
-        f"  {gained}, McNemar p {found.p_value:.2g};\n  "
+        f"{gained}, McNemar p {found.p_value:.2g};\n"
         f"only one right: {found.discordant[0]} the baseline, {found.discordant[1]} this"
     )
 

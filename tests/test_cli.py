@@ -189,6 +189,8 @@ def test_compare_says_which_is_faster(pocketprune: Any, models: list[Path], tmp_
     assert written["comparisons"][0]["ratio"] == pytest.approx(0.5, rel=0.01)
     assert written["comparisons"][0]["accuracy"] is None
     assert "no sidecar" in written["comparisons"][0]["missing"]["accuracy"]
+    assert "accuracy of slim.tflite: not compared" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -65,7 +65,7 @@ def test_core_ml_packages_are_folders_and_no_runs(tmp_path: Path) -> None:
         (("x/a.tflite", "x/b.tflite"), ["a.tflite", "b.tflite"]),
         (
             ("r/a/export/m.tflite", "r/b/export/m.tflite", "c.tflite"),
-            ["a/export/m.tflite", "b/export/m.tflite", "c.tflite"],
+            ["a/m.tflite", "b/m.tflite", "c.tflite"],
         ),
         (("m.tflite", "x/m.tflite"), ["m.tflite", "x/m.tflite"]),
         (("x/m.tflite", "x/m.tflite", "x/m.tflite"), ["m.tflite", "m.tflite (2)", "m.tflite (3)"]),
