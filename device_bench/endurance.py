@@ -159,11 +159,13 @@ def _assemble(tried: Measurement, load: SustainedLoad, minutes: float, started_a
     late = [window for window in windows if (window.start_s + window.end_s) / 2 > 60 * minutes * (1 - LAST_SHARE)]
     held = None if trace.interrupted or not late else _fps(late)
     why_no_heat = load.heat.reason if isinstance(load.heat, Missing) else "the device does not show it to this user"
+    start_c = heat.readings[0].temperature_c if heat else None
+    throttled = heat.throttled if heat else None
     found = {
         "temperature_c": windows[-1].temperature_c,
-        "start_c": heat.readings[0].temperature_c if heat else None,
+        "start_c": start_c,
         "freq_mhz": windows[-1].freq_mhz,
-        "throttled": heat.throttled if heat else None,
+        "throttled": throttled,
     }
     missing = {name: why_no_heat for name, value in found.items() if value is None}
     if held is None:
@@ -182,11 +184,11 @@ def _assemble(tried: Measurement, load: SustainedLoad, minutes: float, started_a
         windows=windows,
         idle_s=sum(b.start_s - a.end_s for a, b in pairwise(windows)),
         sensor=heat.sensor if heat else None,
-        start_c=heat.readings[0].temperature_c if heat else None,
+        start_c=start_c,
         cold_fps=windows[0].fps,
         sustained_fps=held,
         drop=None if held is None else 1 - held / windows[0].fps,
-        throttled=heat.throttled if heat else None,
+        throttled=throttled,
         rejections=tuple(reason for reason in tried.rejections if reason != "throttled"),
         missing=missing,
         started_at=started_at,
