@@ -8,6 +8,7 @@ from pathlib import Path
 from device_bench.errors import UsageError
 from device_bench.records import ArtifactInfo
 from device_bench.sidecar import Sidecar, read_sidecar, sidecar_path
+from device_bench.tflite import check_whole
 
 
 def check_file(path: Path) -> None:
@@ -19,7 +20,7 @@ def check_file(path: Path) -> None:
 
 
 def check_tflite(path: Path) -> None:
-    """Refuse what is certainly no TFLite file: its flatbuffer identifier, bytes 4 to 8, is TFL3.
+    """Refuse what is certainly no TFLite file: bytes 4 to 8, its identifier, are TFL3, and it is whole.
 
     Raises:
         UsageError: it is not there, is a folder, cannot be read, or is something else.
@@ -34,6 +35,7 @@ def check_tflite(path: Path) -> None:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
     if head[4:] != b"TFL3":
         raise UsageError(f"{path}: not a TFLite file (bytes 4 to 8 are {head[4:]!r}, not b'TFL3'); export it to TFLite")
+    check_whole(path)
 
 
 def check_coreml(path: Path) -> None:

@@ -60,7 +60,7 @@ class Gatekeeper:
         if state.battery_percent is not None and state.battery_percent < readiness.min_battery_percent:
             raise DeviceUnavailableError(
                 f"battery at {state.battery_percent:.0f} %: at least {readiness.min_battery_percent} % is wanted; "
-                "charge it, or lower readiness.min_battery_percent"
+                "charge it, or lower --min-battery (readiness.min_battery_percent)"
             )
         if readiness.max_start_c is None:
             return state
@@ -86,7 +86,8 @@ class Gatekeeper:
             if self._clock() >= give_up_s:
                 raise DeviceUnavailableError(
                     f"screen is {WORDS[not wanted]}: readiness.screen asks for {WORDS[wanted]}, and the device did not "
-                    f"obey `input keyevent {KEYS[wanted]}`; switch it by hand, or set readiness.screen to any"
+                    f"obey `input keyevent {KEYS[wanted]}`; switch it by hand, or leave --screen "
+                    "(readiness.screen) at any"
                 )
             self._sleep(0.5)
 
@@ -101,7 +102,8 @@ class Gatekeeper:
             if waited_s >= wait_s:
                 raise DeviceUnavailableError(
                     f"{_heat(state)} after {waited_s:.0f} s of waiting: at most {max_start_c:g} C is wanted; let it "
-                    "cool (out of its case, off the charger), or raise readiness.max_start_c or readiness.wait_s"
+                    "cool (out of its case, off the charger), or raise --max-start-c or --wait-s "
+                    "(readiness.max_start_c, readiness.wait_s)"
                 )
             self._tell(f"{_heat(state)}: waiting for {max_start_c:g} C")
             self._sleep(min(POLL_S, wait_s - waited_s))

@@ -87,9 +87,10 @@ def selftest(
         for trial in (*device.trials(), *sitting.trials(power)):
             if on_trial is not None:
                 on_trial(trial.name)
-            results.append(_tried(trial, evidence))
+            tried = _tried(trial, evidence)
+            results.append(tried.model_copy(update={"detail": tried.detail.replace(spec, _without_serial(spec))}))
         result = SelfTest(
-            device_spec=spec,
+            device_spec=_without_serial(spec),
             device=device.info(),
             trials=tuple(results),
             measurements=tuple(sitting.measurements),
@@ -207,6 +208,12 @@ def _tried(trial: Trial, evidence: Evidence) -> TrialResult:
     except DeviceBenchError as error:
         outcome, detail = "failed", f"{type(error).__name__}: {error}"
     return TrialResult(name=trial.name, outcome=outcome, detail=detail, seconds=time.monotonic() - start_s)
+
+
+def _without_serial(spec: str) -> str:
+    """A bundle goes to others, and a serial number is the owner's."""
+    scheme, _, name = spec.partition("://")
+    return f"{scheme}://(serial left out)" if "+" in scheme and name else spec
 
 
 def _pack(result: SelfTest, folder: Path, bundle: Path) -> None:

@@ -19,6 +19,9 @@ RESAMPLES = 2000
 MAX_VALUES = 1000
 """What the bootstrap draws at a time, over all groups, to bound its cost; drawing fewer only widens an interval."""
 
+RESOLUTION_MS = 0.001
+"""Of what benchmark_model prints."""
+
 Floats = NDArray[np.float64]
 
 
@@ -47,7 +50,8 @@ def pool(runs: Sequence[RunAggregate]) -> LatencyStats:
     """Summary of the runs of a tool that gives no samples: count, mean, spread and extremes exactly as if it had.
 
     Percentiles of several runs cannot be had from each run's, so the median is the median of the runs' medians, and
-    the others are known for a single run only. Each run was a process of its own.
+    the others are known for a single run only. Each run was a process of its own. The tool prints whole microseconds,
+    so that equal medians do not mean a certain one: the interval reaches half of one further on both sides.
     """
     counts = np.array([run.n for run in runs], dtype=np.float64)
     means = np.array([run.mean for run in runs])
@@ -58,6 +62,10 @@ def pool(runs: Sequence[RunAggregate]) -> LatencyStats:
         std = float(np.sqrt((counts * (np.square(deviations) + np.square(means - mean))).sum() / counts.sum()))
     medians = [run.median for run in runs if run.median is not None]
     only = runs[0] if len(runs) == 1 else None
+    ci95 = None
+    if only is None and len(medians) == len(runs):
+        low, high = median_ci([[median] for median in medians])
+        ci95 = (low - RESOLUTION_MS / 2, high + RESOLUTION_MS / 2)
     return LatencyStats(
         median=float(np.median(medians)) if len(medians) == len(runs) else None,
         mean=mean,
@@ -69,7 +77,7 @@ def pool(runs: Sequence[RunAggregate]) -> LatencyStats:
         p95=only.p95 if only else None,
         p99=None,
         n=int(counts.sum()),
-        ci95=median_ci([[median] for median in medians]) if only is None and len(medians) == len(runs) else None,
+        ci95=ci95,
         samples=None,
         processes=tuple(run.n for run in runs),
     )

@@ -33,6 +33,25 @@ class Graph(Record):
     """In the order in which they run."""
 
 
+def check_whole(path: Path) -> None:
+    """Refuse a file that ends too early: LiteRT would read past its end, and be killed for it.
+
+    Raises:
+        UsageError: the file cannot be read, or is no whole TFLite file.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        model = schema.Model.GetRootAs(path.read_bytes(), 0)
+        for i in range(model.BuffersLength()):
+            model.Buffers(i).DataAsNumpy()  # raises where it does not lie in the file
+        model.Subgraphs(0).OperatorsLength()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
+    except Exception as error:  # flatbuffers raises whatever its arithmetic meets in a damaged file
+        raise UsageError(f"{path}: not a whole TFLite file; export the model again") from error
+
+
 def read_graph(path: Path) -> Graph:
     """Read a file's main graph.
 

@@ -31,6 +31,7 @@ app = typer.Typer(
 UNAVAILABLE = 3
 REJECTED = 4
 INTERRUPTED = 130
+POLITE_ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Registry(StrEnum):
@@ -235,7 +236,7 @@ def selftest(
 @app.command(name="fetch-tools")
 def fetch_tools(
     abi: Annotated[
-        list[str] | None, typer.Option("--abi", help="Device's ABI; may be repeated (default: arm64-v8a).")
+        list[str] | None, typer.Option("--abi", help="Build; may be repeated (default: arm64-v8a-tflite).")
     ] = None,
     url: Annotated[list[str] | None, typer.Option("--url", metavar="ABI=URL", help="Another source.")] = None,
     sha256: Annotated[
@@ -252,7 +253,7 @@ def fetch_tools(
 
     with progress.for_stderr() as shown:
         fetched = fetch(
-            abi or ["arm64-v8a"],
+            abi or ["arm64-v8a-tflite"],
             urls=_by_abi(url, "--url"),
             sha256=_by_abi(sha256, "--sha256"),
             trust_first_download=trust_first_download,
@@ -343,7 +344,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error that somebody can mend is one message and its exit code, never a traceback."""
     given = sys.argv[1:] if arguments is None else arguments
     # A polite end from outside is an interrupt too, so that temporary folders go and other processes end.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in POLITE_ENDS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup's wish
+            signal.signal(number, signal.default_int_handler)
     try:
         app([argument for argument in given if argument != "--debug"])
     except SystemExit as end:
@@ -359,10 +363,16 @@ def main(arguments: list[str] | None = None) -> None:
         if code is None:
             print(f"internal error: {type(error).__name__}: {error}\nrun with --debug to see where", file=sys.stderr)
             raise SystemExit(1) from None
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_harmless(str(error))}", file=sys.stderr)
         raise SystemExit(code) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _harmless(text: str) -> str:
+    """Without what a terminal would obey: an error may quote a device."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,9 @@ def _finite(value: float) -> float:
 
 
 def _cpus(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise typer.BadParameter(f"{text!r} names no CPUs; give numbers and ranges such as 4-7 or 0,2")
+    well_formed = text is None or re.fullmatch(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", text)
+    if not well_formed or (text is not None and not _cpu_numbers(text)):
+        raise typer.BadParameter(f"{text!r} names no CPUs; give numbers and rising ranges such as 4-7 or 0,2")
     return text
 
 

@@ -150,8 +150,11 @@ def _sparkline(values: Sequence[float]) -> str:
 
 def print_devices(listings: Sequence[DeviceListing]) -> None:
     """What can be used as a table; below it what cannot, with the reason."""
-    columns = (("device", "left"), ("kind", "left"), ("model, system", "left"), ("battery", "right"), ("C", "right"))
-    table = _table(*columns, ("runner", "left"))
+    columns = (("kind", "left"), ("model, system", "left"), ("battery", "right"), ("C", "right"), ("runner", "left"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("device", no_wrap=True, overflow="ignore")  # people copy it
+    for heading, justify in columns:
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for listing in listings:
         if listing.info is not None:
             info, battery = listing.info, listing.battery_percent

@@ -247,6 +247,7 @@ def test_a_rejected_measurement_is_exit_code_4(pocketprune: Any, models: list[Pa
         (("--min-seconds", "inf"), "inf is not a number of seconds"),
         (("--accelerator", "gpu", "--delegate", "xnnpack"), "does not run on accelerator 'gpu'"),
         (("--affinity", "4-x"), "names no CPUs"),
+        (("--affinity", "3-1"), "names no CPUs"),
     ],
 )
 def test_a_measurement_is_not_begun_in_vain(

@@ -22,7 +22,7 @@ from device_bench.runners.benchmark_model import BenchmarkModel
 from device_bench.runners.benchmark_tool import Tool
 from device_bench.runners.litert_remote import LitertRemote, find_python
 from device_bench.shell import Shell
-from device_bench.tools import tool_for
+from device_bench.tools import catalogue, tool_for
 
 TOOL = "benchmark_model"
 TOOL_ACCELERATORS: tuple[Accelerator, ...] = ("cpu", "gpu", "npu")
@@ -81,7 +81,10 @@ def what_to_install(connection: AdbConnection, identity: Identity) -> str:
 
 def _ways(connection: AdbConnection, identity: Identity) -> dict[str, list[str]]:
     """How a device comes to each runner."""
-    fetch = f"run `pocketprune fetch-tools --abi {_abi(identity)}` (it is pushed by itself)"
+    abi = _abi(identity)
+    builds = [name for name in catalogue().tools if name in (abi, f"{abi}-tflite")]
+    fetch = " or ".join(f"`pocketprune fetch-tools --abi {name}`" for name in sorted(builds, reverse=True))
+    fetch = f"run {fetch} (it is pushed by itself)" if builds else f"build benchmark_model for {abi}"
     put = f"put a benchmark_model at {connection.base}/tools/{TOOL} on the device"
     return {
         "litert": ["install LiteRT in its Python (`python3 -m pip install ai-edge-litert numpy`)"],
@@ -101,7 +104,8 @@ def _tool(connection: AdbConnection, identity: Identity) -> Choice | None:
     there = _first_file(connection, [f"{base}/pocketprune/tools/{TOOL}" for base in BASES])
     if there is not None:
         return Choice(TOOL, TOOL_ACCELERATORS, TOOL_DELEGATES, functools.partial(_put_there, connection, there))
-    here = tool_for(_abi(identity))
+    # TensorFlow Lite's first: it writes its outputs, so that they can be compared.
+    here = tool_for(f"{_abi(identity)}-tflite") or tool_for(_abi(identity))
     if here is not None:
         return Choice(TOOL, TOOL_ACCELERATORS, TOOL_DELEGATES, functools.partial(_pushed, connection, here))
     return None
@@ -132,14 +136,22 @@ def _first_file(shell: Shell, paths: Sequence[str]) -> str | None:
     return found.removesuffix("\n") or None
 
 
+def _npu_libraries(connection: AdbConnection) -> str | None:
+    """Our tools' folder on the device, if what LiteRT needs for an NPU lies there."""
+    folder = f"{connection.base}/tools"
+    listed = connection.run(["ls", folder]).stdout.split()
+    return folder if any(name.startswith("libLiteRtDispatch_") for name in listed) else None
+
+
 def _put_there(connection: AdbConnection, path: str) -> DeviceRunner:
     connection.run(["chmod", "755", path], check=True)
-    return BenchmarkModel(Tool(connection, path, connection.sha256(path)))
+    return BenchmarkModel(Tool(connection, path, connection.sha256(path), _npu_libraries(connection)))
 
 
 def _pushed(connection: AdbConnection, path: Path) -> DeviceRunner:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return BenchmarkModel(Tool(connection, connection.cached(path, f"-{TOOL}", mode=0o755), sha256))
+    there = connection.cached(path, f"-{TOOL}", mode=0o755)
+    return BenchmarkModel(Tool(connection, there, sha256, _npu_libraries(connection)))
 
 
 def _installed(connection: AdbConnection, apk: str) -> DeviceRunner:

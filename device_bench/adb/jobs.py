@@ -103,7 +103,7 @@ class Jobs:
             self._caller.patiently(lambda: self._files.send(stdin.encode(), f"{job_folder}/stdin", 0o600))
         self._running.add(mark)
         arguments = run_folder, name, mark, _JOB, *argv
-        answer = self._caller.patiently(lambda: self._caller.script(_START, *arguments).strip())
+        answer = self._caller.patiently(lambda: self._caller.script(_START, *arguments).rstrip("\n"))
         if not answer.startswith("boot "):
             raise TransientDeviceError(
                 f"{self._caller.link.description}: the run's folder is gone; the device was restarted or taken over"

@@ -44,6 +44,7 @@ class Tool:
         remote: the device.
         path: the tool's path there, ready to be executed.
         sha256: the tool's hash; the tool itself prints no version.
+        libraries: the folder there that holds the NPU maker's libLiteRtDispatch_*.so, if there is one.
     """
 
     runner = "benchmark_model"
@@ -55,8 +56,9 @@ class Tool:
     no_files: str | None = None
     """Why what it writes into files cannot be had."""
 
-    def __init__(self, remote: Remote, path: str, sha256: str) -> None:
+    def __init__(self, remote: Remote, path: str, sha256: str, libraries: str | None = None) -> None:
         self.remote = remote
+        self._libraries = libraries
         self.sha256 = sha256
         self._path = path
         self._count = count()
@@ -86,8 +88,22 @@ class Tool:
             )
 
     def argv(self, job: Job, model: Placed, runs: int, seconds: float, warmup: int) -> list[str]:
-        """A command line, to which more flags may be added."""
-        return [*_taskset(job), self._path, *flags(job, model, runs, seconds, warmup)]
+        """A command line, to which more flags may be added.
+
+        Raises:
+            UsageError: an NPU is wanted, and what drives it is not on the device.
+        """
+        command = [self._path, *flags(job, model, runs, seconds, warmup)]
+        if wanted_delegate(job.accelerator, job.delegate) == "npu":
+            if self._libraries is None:
+                raise UsageError(
+                    "delegate 'npu': LiteRT drives an NPU through its maker's libLiteRtDispatch_*.so, and there is "
+                    "none beside benchmark_model; put it into pocketprune/tools on the device, or ask for "
+                    "another delegate"
+                )
+            paths = [f"--{name}_library_path={self._libraries}" for name in ("dispatch", "compiler_plugin")]
+            command = ["env", f"LD_LIBRARY_PATH={self._libraries}", *command, *paths]
+        return [*_taskset(job), *command]
 
     def execute(self, argv: list[str], folder: str, job: Job, model: Placed, extra_s: float = 0.0) -> Finished:
         """Run a command line of the tool to its end.

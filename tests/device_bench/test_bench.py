@@ -268,7 +268,19 @@ def test_throttled_is_known_only_where_a_process_knew_it(throttled):
 def test_delegation_rules(use, expected):
     partitions, delegated, total = use
     delegate = DelegateUse(name="XNNPACK", partitions=partitions, nodes_delegated=delegated, nodes_total=total)
-    assert tuple(bench._rejections(*run_of(delegate), None)) == expected
+    assert tuple(bench._rejections(*run_of(delegate), None, BenchSpec())) == expected
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "error", "wrong"),
+    [("cpu", 9e-4, False), ("cpu", 0.01, True), ("gpu", 0.01, False), ("gpu", 0.05, True), ("npu", float("inf"), True)],
+)
+def test_an_accelerator_may_round_and_not_err(accelerator, error, wrong):
+    result, model = run_of(None)
+    golden = Golden(inputs=(), outputs=(), max_rel_error=1e-3)
+    spec = BenchSpec.model_validate({"accelerator": accelerator})
+    reasons = bench._rejections(result, model.model_copy(update={"golden_error": error}), golden, spec)
+    assert any("wrong answer" in reason for reason in reasons) is wrong
 
 
 def test_the_package_is_cheap_to_import():

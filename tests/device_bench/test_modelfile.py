@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from device_bench.errors import UsageError
-from device_bench.modelfile import check_coreml, describe, fingerprint
+from device_bench.modelfile import check_coreml, check_tflite, describe, fingerprint
 
 
 def package(folder: Path, files: dict[str, bytes]) -> Path:
@@ -61,3 +61,12 @@ def test_what_is_no_core_ml_model_is_refused(tmp_path: Path, name, files, messag
     with pytest.raises(UsageError, match=message) as caught:
         check_coreml(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.99])
+def test_a_file_that_ends_too_early_is_refused_before_a_runner_dies_of_it(tiny_tflite, tmp_path, share):
+    content = tiny_tflite.read_bytes()
+    (tmp_path / "short.tflite").write_bytes(content[: int(len(content) * share)])
+    check_tflite(tiny_tflite)
+    with pytest.raises(UsageError, match=r"short\.tflite: not a whole TFLite file"):
+        check_tflite(tmp_path / "short.tflite")

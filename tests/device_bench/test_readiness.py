@@ -60,7 +60,7 @@ def test_a_screen_that_does_not_obey_is_an_error_and_is_restored():
     with ScriptedShell(OFF, ON) as shell:
         keeper = gatekeeper(shell, [phone()], Clock())
         with pytest.raises(
-            DeviceUnavailableError, match=r"screen is on: .* asks for off.*set readiness\.screen to any"
+            DeviceUnavailableError, match=r"screen is on: .* asks for off.*leave --screen"
         ):
             keeper.make_ready(Readiness(screen="off"))
         keeper.restore()

@@ -4,7 +4,7 @@ import zipfile
 import pytest
 
 from device_bench.errors import DeviceUnavailableError, UsageError
-from device_bench.selftest import SelfTest, selftest
+from device_bench.selftest import SelfTest, _without_serial, selftest
 
 
 def outcomes(result):
@@ -40,3 +40,16 @@ def test_no_device_no_bundle(tiny_tflite, tmp_path):
     with pytest.raises(UsageError, match="cannot be written"):
         selftest("fake://lab", [tiny_tflite], tmp_path / "nowhere" / "b.zip", power=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [
+        ("adb+usb://8A1X0ABCD", "adb+usb://(serial left out)"),
+        ("adb+server://8A1X0ABCD", "adb+server://(serial left out)"),
+        ("adb://10.0.0.2:5555", "adb://10.0.0.2:5555"),
+        ("host", "host"),
+    ],
+)
+def test_a_bundle_for_others_names_no_serial(spec, kept):
+    assert _without_serial(spec) == kept

@@ -137,3 +137,8 @@ def test_pooled_runs_say_what_their_samples_would(runs):
 def test_runs_without_medians_have_none_pooled():
     run = RunAggregate(n=3, mean=2.0, min=1.0, max=3.0)
     assert (stats.pool([run, run]).median, stats.pool([run, run]).std) == (None, None)
+
+
+def test_a_tool_of_whole_microseconds_is_never_certain():
+    run = RunAggregate(n=9, mean=0.01, min=0.01, max=0.01, median=0.01)
+    assert stats.pool([run, run]).ci95 == pytest.approx((0.0095, 0.0105))

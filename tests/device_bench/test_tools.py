@@ -83,7 +83,7 @@ def left(folder: Path) -> list[str]:
 
 def test_every_source_is_pinned_or_says_what_is_known():
     known = catalogue().tools
-    assert {"arm64-v8a", "armeabi-v7a", "x86_64", "linux-aarch64", "linux-x86_64"} == set(known)
+    assert {"arm64-v8a", "arm64-v8a-tflite", "armeabi-v7a", "x86_64", "linux-aarch64", "linux-x86_64"} == set(known)
     for source in known.values():
         assert source.url.startswith("https://storage.googleapis.com/")
         assert source.sha256 is None or source.prefix is None
