@@ -43,9 +43,16 @@ def check_whole(path: Path) -> None:
 
     try:
         model = schema.Model.GetRootAs(path.read_bytes(), 0)
+        # Each of these raises where what it asks for does not lie in the file.
         for i in range(model.BuffersLength()):
-            model.Buffers(i).DataAsNumpy()  # raises where it does not lie in the file
-        model.Subgraphs(0).OperatorsLength()
+            model.Buffers(i).DataAsNumpy()
+        graph = model.Subgraphs(0)
+        for i in range(graph.TensorsLength()):
+            graph.Tensors(i).ShapeAsNumpy()
+        for i in range(graph.OperatorsLength()):
+            graph.Operators(i).OutputsAsNumpy()
+        for i in range(model.OperatorCodesLength()):
+            model.OperatorCodes(i).BuiltinCode()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
     except Exception as error:  # flatbuffers raises whatever its arithmetic meets in a damaged file

@@ -59,9 +59,7 @@ def test_the_screen_is_switched_and_switched_back_once(wanted, key, back):
 def test_a_screen_that_does_not_obey_is_an_error_and_is_restored():
     with ScriptedShell(OFF, ON) as shell:
         keeper = gatekeeper(shell, [phone()], Clock())
-        with pytest.raises(
-            DeviceUnavailableError, match=r"screen is on: .* asks for off.*leave --screen"
-        ):
+        with pytest.raises(DeviceUnavailableError, match=r"screen is on: .* asks for off.*leave --screen"):
             keeper.make_ready(Readiness(screen="off"))
         keeper.restore()
 
