@@ -38,6 +38,7 @@ for folder in "$@"; do
     exit 0
   fi
 done
+for folder in "$@"; do ls -ld "$folder/pocketprune" 2>/dev/null; done
 df -kP "$1" 2>&1 | tail -n 1
 """
 
@@ -79,7 +80,8 @@ class AdbConnection:
         if "base" not in found:
             raise DeviceUnavailableError(
                 f"{self.description}: none of {', '.join(self._bases)} can be written ({answer.strip()[:200]}); "
-                "make room in one, or let the adb user write there"
+                "make room in one, let the adb user write there, or remove a pocketprune folder of another user's "
+                "(`adb root` and back leaves one)"
             )
         return Home(base=found["base"], sha256_tool=found.get("tool", ""))
 

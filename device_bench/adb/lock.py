@@ -38,6 +38,8 @@ cd "$1" || exit 1
   read -r boot </proc/sys/kernel/random/boot_id
   read -r uptime rest </proc/uptime
   uptime=${uptime%%.*}
+  # Shells evaluate what stands in their arithmetic: a number there is a number, or 0.
+  number() { case $1 in "" | *[!0-9]*) echo 0 ;; *) echo "$1" ;; esac; }
   owner= live=
   if [ -f owner ]; then
     { read -r owner; read -r owner_boot; read -r touched; read -r who; } <owner
@@ -46,13 +48,13 @@ cd "$1" || exit 1
     if [ "$owner" ] && [ "$owner" != "$6" ] && [ "$owner_boot" = "$boot" ]; then
       for lock in runs/*/*/lock; do
         until=$((uptime + 1))
-        if [ -s "${lock%lock}until" ]; then read -r until <"${lock%lock}until"; fi
+        if [ -s "${lock%lock}until" ]; then read -r until <"${lock%lock}until"; until=$(number "$until"); fi
         if [ "$uptime" -lt "$((until + $5))" ] && [ -f "$lock" ] && ! { flock -n -s 8; } 8<"$lock"; then
           live=$lock
         fi
       done
       sent=$(find incoming -type f -mmin -1 2>/dev/null)
-      age=$((uptime - touched))
+      age=$((uptime - $(number "$touched")))
       if [ "$live$sent" ] || { [ "$age" -ge 0 ] && [ "$age" -lt "$5" ]; }; then
         echo "held by $who"
         echo "$live"

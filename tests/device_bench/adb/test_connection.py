@@ -367,3 +367,13 @@ def alive(mark: str) -> bool:
         except OSError:
             continue
     return False
+
+
+def test_an_owners_note_that_is_garbage_is_no_program(link: LocalLink, storage: Path, tmp_path: Path):
+    with AdbConnection(link, bases=[str(storage)]) as connection:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        note = f"somebody\n{boot}\nrest[$(touch {tmp_path}/oops)0]\nwho\n"
+        (Path(connection.base) / "owner").write_text(note)
+        with connection.run_folder() as folder:
+            assert connection.stat(folder)
+    assert not (tmp_path / "oops").exists()
