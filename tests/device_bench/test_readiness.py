@@ -73,8 +73,10 @@ def test_an_empty_battery_is_an_error():
 
 
 def test_a_charger_is_no_obstacle():
+    clock = Clock()
     with ScriptedShell() as shell:
-        gatekeeper(shell, [phone(powered=True)], Clock()).make_ready(Readiness())
+        assert gatekeeper(shell, [phone(powered=True)], clock).make_ready(Readiness()).powered is True
+    assert clock.now_s == 0
 
 
 def test_heat_is_waited_for():
@@ -95,8 +97,10 @@ def test_heat_that_stays_is_an_error_with_the_last_temperatures(wait_s):
 
 
 def test_no_limit_does_not_wait():
+    clock = Clock()
     with ScriptedShell() as shell:
-        gatekeeper(shell, [phone(skin_c=60.0)], Clock()).make_ready(Readiness(max_start_c=None))
+        assert gatekeeper(shell, [phone(skin_c=60.0)], clock).make_ready(Readiness(max_start_c=None)).skin_c == 60.0
+    assert clock.now_s == 0
 
 
 @pytest.mark.parametrize(

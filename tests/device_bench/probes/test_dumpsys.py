@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_bench.probes.dumpsys import parse_battery, parse_screen, parse_thermal, sections
+from device_bench.probes.dumpsys import parse_battery, parse_screen, parse_thermal, plausible_c, sections
 from tests.device_bench.probes import dumps
 
 TEXTS = [dumps.BATTERY_FROZEN, dumps.THERMAL_PIXEL, dumps.THERMAL_SAMSUNG, "mWakefulness=Awake", dumps.RAILS]
@@ -75,6 +75,8 @@ def test_garbage_is_never_an_error(drawn):
         text, noise, at = drawn
         at %= len(text) + 1
         drawn = text[:at] + noise + text[at:]
-    parse_battery(drawn)
-    parse_thermal(drawn)
-    parse_screen(drawn)
+    battery, thermal = parse_battery(drawn), parse_thermal(drawn)
+    assert battery.percent is None or 0 <= battery.percent <= 100
+    celsius = (battery.celsius, thermal.battery_c, thermal.skin_c)
+    assert all(c is None or plausible_c(c) == c for c in celsius)
+    assert parse_screen(drawn) in (True, False, None)

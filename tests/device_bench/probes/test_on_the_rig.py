@@ -72,28 +72,27 @@ def test_a_phones_state(rig_device: RigDevice, personality, expected):
     assert state.policies and state.clocks and state.thermal_status == 0
 
 
-def test_a_phone_that_gets_hot_is_seen_to_throttle(rig_device: RigDevice):
-    rig_device.personality("throttling")
-    with connected(rig_device) as connection:
+def thermal_of_a_load(device: RigDevice, seconds: float) -> ThermalState:
+    with connected(device) as connection:
         before = read_state(connection)
         with connection.run_folder() as folder:
-            spin(connection, folder, 4)
+            spin(connection, folder, seconds)
             after = read_state(connection)
     thermal = thermal_between(before, after)
     assert isinstance(thermal, ThermalState)
+    return thermal
+
+
+def test_a_phone_that_gets_hot_is_seen_to_throttle(rig_device: RigDevice):
+    rig_device.personality("throttling")
+    thermal = thermal_of_a_load(rig_device, 4)
     assert thermal.throttled is True
     assert thermal.start_c is not None and thermal.end_c is not None and thermal.end_c > thermal.start_c
 
 
 def test_a_cool_phone_is_seen_not_to(rig_device: RigDevice):
     rig_device.personality("pixel")
-    with connected(rig_device) as connection:
-        before = read_state(connection)
-        with connection.run_folder() as folder:
-            spin(connection, folder, 2)
-            after = read_state(connection)
-    thermal = thermal_between(before, after)
-    assert isinstance(thermal, ThermalState)
+    thermal = thermal_of_a_load(rig_device, 2)
     assert thermal.throttled is False and thermal.freq_mhz_max == 2400.0
 
 

@@ -64,4 +64,5 @@ PIECES = ["uptime 1.00\n", "uptime 2.00\n", "[S1M_VDD_TPU]:TPU  1.00 mWs\n", "x"
 
 @given(st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_garbage_is_never_an_error(text):
-    rails_power(parse_trace(text), LOAD)
+    use = rails_power(parse_trace(text), LOAD)
+    assert use.reason if isinstance(use, Missing) else use.ci95[0] <= use.energy_per_inference_mj <= use.ci95[1]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_bench.probes.dumpsys import plausible_c
 from device_bench.probes.state import SCRIPT, DeviceState, parse_state, read_state
 from tests.device_bench.probes import dumps
 from tests.device_bench.probes.shells import LocalShell, ScriptedShell, program
@@ -109,4 +110,7 @@ PIECES += ["99999999999999999999", "cpu0 1 2 3 4 5 6 7 8", "thermal_zone0/temp:"
 
 @given(st.lists(st.sampled_from(PIECES)).map("".join) | st.text())
 def test_garbage_is_never_an_error(text):
-    parse_state(text)
+    state = parse_state(text)
+    assert state.battery_percent is None or 0 <= state.battery_percent <= 100
+    assert all(plausible_c(c) == c for c in (*state.temperatures_c.values(), state.skin_c or 1, state.battery_c or 1))
+    assert all(s >= 0 for policy in state.policies.values() for s in policy.seconds_at_khz.values())

@@ -30,21 +30,22 @@ FILES = sorted(map(str, SOURCES.glob("*.swift")))
 pytestmark = pytest.mark.skipif(shutil.which("swiftc") is None, reason="needs macOS or a Swift compiler (swiftc)")
 
 
-def swiftc(*arguments: str, folder: Path) -> None:
-    done = subprocess.run(
+def swiftc(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["swiftc", "-swift-version", "5", "-warnings-as-errors", *arguments],
         cwd=folder, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 def test_it_parses(tmp_path: Path):
-    swiftc("-parse", *FILES, folder=tmp_path)
+    done = swiftc("-parse", *FILES, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "darwin", reason="needs macOS")
 def test_it_fits_apples_interfaces(tmp_path: Path):
-    swiftc("-typecheck", *FILES, folder=tmp_path)
+    done = swiftc("-typecheck", *FILES, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,11 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finding = ("-I", str(folder), "-L", str(folder), "-Xlinker", "-rpath", "-Xlinker", str(folder))
     for module, needs in (("Darwin", ()), ("CoreVideo", ()), ("CoreML", ("-lCoreVideo",))):
         library = ("-emit-module", "-emit-library", "-module-name", module, "-o", str(folder / f"lib{module}.so"))
-        swiftc(*library, *finding, *needs, str(STAND_INS / f"{module}.swift"), folder=folder)
+        done = swiftc(*library, *finding, *needs, str(STAND_INS / f"{module}.swift"), folder=folder)
+        assert done.returncode == 0, done.stderr
     libraries = ("-lCoreML", "-lCoreVideo", "-lDarwin")
-    swiftc("-O", *finding, *libraries, *FILES, "-o", str(folder / "runner"), folder=folder)
+    done = swiftc("-O", *finding, *libraries, *FILES, "-o", str(folder / "runner"), folder=folder)
+    assert done.returncode == 0, done.stderr
     return folder / "runner"
 
 
