@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -103,13 +103,18 @@ def _kept_channels(results: Results) -> Figure | None:
     places = range(len(kept.groups))
     names = tuple(variant.name for variant in results.variants)
     axes.bar(places, kept.dense, width=0.9, color="#e4e7eb", edgecolor="#9aa5b1", linewidth=0.7, label="dense")
-    width = 0.8 / len(kept.kept)
-    for index, (name, counts) in enumerate(kept.kept.items()):
-        shifted = [place - 0.4 + (index + 0.5) * width for place in places]
-        axes.bar(shifted, counts, width=width, color=colour(name, names), label=plain(name))
-    axes.set_xticks(list(places), [plain(group) for group in kept.groups], rotation=60, ha="right", fontsize=7)
+    _bars(axes, kept.kept, kept.groups, names)
     axes.set(ylabel="Channels kept")
     return finish(figure)
+
+
+def _bars(axes: Axes, series: Mapping[str, Sequence[float]], places: Sequence[str], names: tuple[str, ...]) -> None:
+    """One bar of each series, side by side, at each place."""
+    width = 0.8 / len(series)
+    for index, (name, values) in enumerate(series.items()):
+        shifted = [place - 0.4 + (index + 0.5) * width for place in range(len(places))]
+        axes.bar(shifted, values, width=width, color=colour(name, names), label=plain(name))
+    axes.set_xticks(range(len(places)), [plain(place) for place in places], rotation=60, ha="right", fontsize=7)
 
 
 def _operations(results: Results, times: OperationTimes | str) -> Figure | None:
@@ -117,13 +122,8 @@ def _operations(results: Results, times: OperationTimes | str) -> Figure | None:
         return None
     figure = new_figure(4.6)
     axes = figure.add_subplot()
-    places = range(len(times.blocks))
     names = tuple(variant.name for variant in results.variants)
-    width = 0.8 / len(times.block_ms)
-    for index, (name, block_ms) in enumerate(times.block_ms.items()):
-        shifted = [place - 0.4 + (index + 0.5) * width for place in places]
-        axes.bar(shifted, block_ms, width=width, color=colour(name, names), label=plain(name))
-    axes.set_xticks(list(places), [plain(block) for block in times.blocks], rotation=60, ha="right", fontsize=7)
+    _bars(axes, times.block_ms, times.blocks, names)
     axes.set(ylabel="Time of one inference, ms")
     return finish(figure)
 
