@@ -14,6 +14,7 @@ from device_bench.shell import Finished
 
 LAST_LINES = 20
 PIPES_S = 1.0
+MAX_SIGNAL = 64
 LIKELY = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a damaged model file?)", "SIGBUS": " (a damaged model file?)"}
 
 # What a Python program needs to find itself and its packages, and nothing that steers how fast it runs.
@@ -41,14 +42,22 @@ def output_of(called: str, ended: Finished) -> tuple[str, str]:
     Raises:
         RunnerError: it did not; the text ends with its last output.
     """
-    if ended.exit_code < 0:
-        name = signal.Signals(-ended.exit_code).name
+    name = signal_name(ended.exit_code)
+    if name is not None:
         end = f"was ended by {name}{LIKELY.get(name, '')}"
         raise RunnerError(f"{called} {end}{last_lines(ended.stdout, ended.stderr)}")
     if ended.exit_code > 0:
         end = f"ended with exit code {ended.exit_code}"
         raise RunnerError(f"{called} {end}{last_lines(ended.stdout, ended.stderr)}")
     return ended.stdout, ended.stderr
+
+
+def signal_name(exit_code: int) -> str | None:
+    """The signal that ended a program: -11 of one started from here, 139 from a shell; None where none did."""
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    if not 0 < number <= MAX_SIGNAL:
+        return None
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def run_to_end(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import signal
 from pathlib import Path
 from typing import NoReturn
 
 from device_bench.errors import DeviceUnavailableError, RunnerError, UsageError
-from device_bench.process import LIKELY, last_lines
+from device_bench.process import LIKELY, last_lines, signal_name
 from device_bench.shell import Finished
 
 # What LiteRT says of a file that it does not take (model_builder.cc, interpreter_builder.cc and the tool's own).
@@ -36,7 +35,7 @@ def raise_failure(finished: Finished, model: Path) -> NoReturn:
     said = last_lines(finished.stdout, finished.stderr)
     text = finished.stderr + "\n" + finished.stdout
     crashed = _CRASHED.search(text)
-    name = _signal(128 + int(crashed[1]) if crashed else finished.exit_code)
+    name = signal_name(128 + int(crashed[1]) if crashed else finished.exit_code)
     if name:
         raise RunnerError(f"{model}: benchmark_model was ended by {name}{LIKELY.get(name, '')}{said}")
     if finished.exit_code in (126, 127):
@@ -54,9 +53,3 @@ def raise_failure(finished: Finished, model: Path) -> NoReturn:
     if finished.exit_code != 0:
         raise RunnerError(f"{model}: benchmark_model ended with exit code {finished.exit_code}{said}")
     raise RunnerError(f"{model}: benchmark_model ended without a measurement (no second `count=` line){said}")
-
-
-def _signal(exit_code: int) -> str | None:
-    """SIGSEGV for 139, or for -11 where the program was started directly."""
-    number = -exit_code if exit_code < 0 else exit_code - 128
-    return signal.Signals(number).name if number in set(signal.Signals) else None

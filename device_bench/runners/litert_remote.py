@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,10 +12,10 @@ from device_bench.errors import RunnerError, UsageError
 from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_load, read_output
 from device_bench.load import LoadTrace
 from device_bench.probes.battery import LoadRun
-from device_bench.process import LIKELY, last_lines
+from device_bench.process import output_of
 from device_bench.profile import PROFILER, profile_ops
 from device_bench.records import OpTime
-from device_bench.shell import Finished, Remote, Shell
+from device_bench.shell import Remote, Shell
 
 MARGIN_S = 30.0
 """What starting Python on a slow board may take beyond the job's own limit, which the runner keeps itself."""
@@ -75,7 +74,7 @@ class LitertRemote:
 
         started = self._start(job, there, folder, "sustained")
         try:
-            return read_load(lambda: _text(self._remote.collect(started, job.timeout_s + MARGIN_S)), stop)
+            return read_load(lambda: self._printed(started, job.timeout_s), stop)
         except RunnerError as error:
             raise RunnerError(f"{', '.join(map(str, there))}: {error}") from error
 
@@ -85,7 +84,7 @@ class LitertRemote:
 
         def run(stdin: str, timeout_s: float) -> str:
             started = self._remote.start([self._python, profiler, "-"], folder, stdin, "ops")
-            return _text(self._remote.collect(started, timeout_s + MARGIN_S))[0]
+            return self._printed(started, timeout_s)[0]
 
         return profile_ops(job, run, self._place(job)[job.models[0].path])
 
@@ -106,7 +105,7 @@ class LitertRemote:
             started = self._start(job, there, folder, name)
             ended = self._remote.collect(started, job.timeout_s + MARGIN_S)
         try:
-            return read_output(*_text(ended), job)
+            return read_output(*output_of("the runner", ended), job)
         except (UsageError, RunnerError) as error:
             message = str(error)
             for here, path in there.items():
@@ -114,20 +113,6 @@ class LitertRemote:
             named = message if isinstance(error, UsageError) else f"{', '.join(map(str, there))}: {message}"
             raise type(error)(named) from error
 
-
-def _text(ended: Finished) -> tuple[str, str]:
-    """What the runner printed, if it came to its own end."""
-    said = last_lines(ended.stdout, ended.stderr)
-    if ended.exit_code > 128:
-        name = _signal_name(ended.exit_code - 128)
-        raise RunnerError(f"the runner was ended by {name}{LIKELY.get(name, '')}{said}")
-    if ended.exit_code != 0:
-        raise RunnerError(f"the runner ended with exit code {ended.exit_code}{said}")
-    return ended.stdout, ended.stderr
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    def _printed(self, started: Any, timeout_s: float) -> tuple[str, str]:
+        """(stdout, stderr) of a job that came to its own end."""
+        return output_of("the runner", self._remote.collect(started, timeout_s + MARGIN_S))

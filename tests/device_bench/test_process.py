@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from device_bench.errors import RunnerError
-from device_bench.process import LAST_LINES, run_process
+from device_bench.process import LAST_LINES, run_process, signal_name
 
 
 def python(code: str) -> list[str]:
@@ -103,3 +105,10 @@ def test_the_environment_is_small(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     code = "import os; print(os.environ.get('TF_NUM_INTRAOP_THREADS'), os.environ['OMP_NUM_THREADS'])"
     assert run_process(python(code), "", 20)[0] == "None 1\n"
+
+
+@given(st.integers(-64, 255))
+def test_an_exit_code_is_a_signals_or_not(code):
+    name = signal_name(code)
+    assert (name is not None) == (code < 0 or 128 < code <= 192)
+    assert signal_name(-11) == signal_name(139) == "SIGSEGV"

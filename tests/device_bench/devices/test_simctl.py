@@ -226,7 +226,7 @@ def test_one_that_hangs_while_booting_is_shut_down(simulated: Simulated, monkeyp
         ({"stdout": "hello"}, r"net\.mlpackage: the runner ended without a result;.*\n  hello"),
         (
             {"exit_code": 139, "stderr": "Child process terminated with signal 11: Segmentation fault"},
-            "139;.*\n.*signal 11",
+            r"ended by SIGSEGV \(a damaged model file\?\);.*\n.*signal 11",
         ),
         ({"stdout": "POCKETPRUNE-RESULT {"}, "cannot be read"),
     ],

@@ -75,7 +75,8 @@ def test_messages_name_the_users_file(tmp_path: Path):
     ("exit_code", "stdout", "expected"),
     [
         (139, "", r"mine\.tflite: the runner was ended by SIGSEGV .*it printed nothing"),
-        (128 + 99, "", r"ended by signal 99"),
+        (128 + 40, "", r"ended by signal 40"),
+        (128 + 99, "", r"ended with exit code 227"),
         (3, "Traceback", r"mine\.tflite: the runner ended with exit code 3.*\n.*Traceback"),
         (0, "hello", r"mine\.tflite: the runner ended without a result"),
         (0, "POCKETPRUNE-RESULT {", r"cannot be read"),
