@@ -202,9 +202,15 @@ class Device(ABC):
             RunnerError: the runner died, took longer than `job.timeout_s`, or printed garbage.
         """
 
+    def power_unavailable(self) -> str | None:
+        """Why power cannot be measured as things are, found out without a measurement; None where it may work."""
+        return f"power is not measured on a {self.info().kind} of this kind"
+
     def power(self, job: Job) -> PowerUse | Missing:
         """Power and energy of the job's only model, in a pass of its own: no probe runs while latency is timed."""
-        return Missing(reason=f"power is not measured on a {self.info().kind} of this kind")
+        reason = self.power_unavailable()
+        assert reason is not None, "a device on which power may work has a power() of its own"
+        return Missing(reason=reason)
 
     def sustain(self, job: Job) -> SustainedLoad:
         """Keep the job's only model busy for `min_seconds` seconds, in windows of `window_s`, and watch the device.

@@ -24,7 +24,7 @@ from device_bench.known_devices import known_devices
 from device_bench.load import SustainedLoad, watched
 from device_bench.modelfile import check_tflite
 from device_bench.probes.battery import LoadRun
-from device_bench.probes.power_pass import measure_power
+from device_bench.probes.power_pass import measure_power, power_unavailable
 from device_bench.probes.state import DeviceState, read_state
 from device_bench.probes.throttle import thermal_between
 from device_bench.readiness import Gatekeeper, rejections
@@ -177,6 +177,9 @@ class AdbDevice(Device):
                 "rejections": (*result.rejections, *rejections(self._readiness, watch.after)),
             }
         )
+
+    def power_unavailable(self) -> str | None:
+        return power_unavailable(self._connection)
 
     def power(self, job: Job) -> PowerUse | Missing:
         with self._connection.run_folder() as folder:

@@ -4,6 +4,8 @@ fake://NAME                     a well-behaved device; every measurement carries
 fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
 fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
 fake://NAME?reject=REASON       every measurement is rejected with this reason
+fake://NAME?mj_per_mb=5         millijoules of an inference per 2**20 bytes (without it there is no energy)
+fake://NAME?charging=true       is attached to a charger: no energy either
 fake://NAME?tires=0.4           under a sustained load its rate falls evenly, by this share at the end
 fake://gone                     is never there
 """
@@ -21,10 +23,14 @@ from device_bench.devices import DeviceListing
 from device_bench.errors import DeviceUnavailableError, TransientDeviceError, UsageError
 from device_bench.load import LoadTrace, LoadWindow, SustainedLoad
 from device_bench.modelfile import check_file
-from device_bench.records import BenchSpec, DeviceInfo, Record, RuntimeInfo
+from device_bench.probes.power_pass import CHARGING
+from device_bench.records import BenchSpec, DeviceInfo, PowerUse, Record, RuntimeInfo
 
 EXAMPLE = "fake://example"
 REASON = "a fake device has none"
+IDLE_MW = 100.0
+ENERGY_SPREAD = 0.01
+"""Half the width of an energy's interval, as a share of it."""
 
 
 class Script(Record):
@@ -33,6 +39,8 @@ class Script(Record):
     ms_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     fail: Annotated[int, Field(ge=0)] = 0
     reject: str | None = None
+    mj_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    charging: bool = False
     tires: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
@@ -81,6 +89,29 @@ class FakeDevice(Device):
             missing={"memory": REASON, "thermal": REASON},
             rejections=(self._script.reject,) if self._script.reject else (),
         )
+
+    def power_unavailable(self) -> str | None:
+        if self._script.charging:
+            return CHARGING
+        return REASON if self._script.mj_per_mb is None else None
+
+    def power(self, job: Job) -> PowerUse | Missing:
+        reason = self.power_unavailable()
+        if reason is not None:
+            return Missing(reason=reason)
+        model = job.models[0]
+        energy_mj = self.energy_mj(model)
+        return PowerUse(
+            mean_mw=IDLE_MW + energy_mj / self._latency_ms(model) * 1e3,
+            idle_mw=IDLE_MW,
+            energy_per_inference_mj=energy_mj,
+            ci95=((1 - ENERGY_SPREAD) * energy_mj, (1 + ENERGY_SPREAD) * energy_mj),
+            method="made up",
+        )
+
+    def energy_mj(self, model: JobModel) -> float:
+        """Energy of one inference; 0 where none is scripted."""
+        return model.path.stat().st_size / 2**20 * (self._script.mj_per_mb or 0.0)
 
     def sustain(self, job: Job) -> SustainedLoad:
         """By a clock of its own: it takes no time."""

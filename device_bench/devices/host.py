@@ -68,6 +68,9 @@ class HostDevice(Device):
             output = self._output(job)
         return job_result(output, watch.state(), self._runner)
 
+    def power_unavailable(self) -> str | None:
+        return power.EnergyCounters(self._sysfs).unavailable()
+
     def power(self, job: Job) -> PowerUse | Missing:
         counters = power.EnergyCounters(self._sysfs)
         reason = counters.unavailable()

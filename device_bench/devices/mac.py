@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from device_bench.coreml import RUNNER, CoreMLDevice, RunnerOutput, target
-from device_bench.device import Device, Job, Missing
+from device_bench.device import Device, Missing
 from device_bench.devices import DeviceListing
 from device_bench.devices.host import host_info
 from device_bench.errors import UsageError
 from device_bench.process import run_process
-from device_bench.records import Accelerator, DeviceInfo, PowerUse, ThermalState
+from device_bench.records import Accelerator, DeviceInfo, ThermalState
 from device_bench.xcode import Xcode, is_mac, unavailable
 
 EXAMPLE = None
@@ -39,8 +39,8 @@ class MacDevice(CoreMLDevice):
     def info(self) -> DeviceInfo:
         return host_info()
 
-    def power(self, job: Job) -> PowerUse | Missing:
-        return Missing(reason="a Mac tells its power to root alone (powermetrics), and that of the whole machine")
+    def power_unavailable(self) -> str:
+        return "a Mac tells its power to root alone (powermetrics), and that of the whole machine"
 
     def _runner(self) -> Path:
         return self._xcode.runner("macosx", target(SYSTEM))

@@ -20,12 +20,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from device_bench.coreml import RUNNER, CoreMLDevice, RunnerOutput, target
-from device_bench.device import Device, Job, Missing
+from device_bench.device import Device, Missing
 from device_bench.devices import DISCOVERY_S, DeviceListing
 from device_bench.devices.host import host_info
 from device_bench.errors import DeviceBenchError, DeviceUnavailableError, RunnerError, TransientDeviceError, UsageError
 from device_bench.process import last_lines, output_of, run_to_end
-from device_bench.records import DeviceInfo, PowerUse, ThermalState
+from device_bench.records import DeviceInfo, ThermalState
 from device_bench.simulators import NewSimulator, Simulator, find, read_catalogue
 from device_bench.trials import Evidence, Trial
 from device_bench.xcode import Xcode, is_mac, must, tool_environment, unavailable, xcrun
@@ -104,8 +104,8 @@ class SimulatorDevice(CoreMLDevice):
     def info(self) -> DeviceInfo:
         return _info(self._simulator)
 
-    def power(self, job: Job) -> PowerUse | Missing:
-        return Missing(reason=NOT_THE_PHONES.format("battery"))
+    def power_unavailable(self) -> str:
+        return NOT_THE_PHONES.format("battery")
 
     def trials(self) -> tuple[Trial, ...]:
         return (*super().trials(), Trial("the simulator boots", self._try_boot))

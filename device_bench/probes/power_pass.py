@@ -60,7 +60,7 @@ def measure_power(
     Raises:
         DeviceBenchError: the link, or what `run_load` raises; the sampler is ended all the same.
     """
-    if rails.parse_rails(shell.run(["dumpsys", rails.SERVICE]).stdout):
+    if _has_rails(shell):
         text, load = _sample(start, rails.sampler_argv(LONGEST_S), run_load, sleep, tell)
         return rails.rails_power(rails.parse_trace(text), load)
     reason = battery_unusable(read_state(shell))
@@ -71,6 +71,15 @@ def measure_power(
     if reason is not None:
         return Missing(reason=reason)
     return battery_power(text, load, device_id, calibration_path or calibration.default_path(device_id))
+
+
+def power_unavailable(shell: Shell) -> str | None:
+    """Why power cannot be measured as things are; None where there are rails, or a battery that nothing charges."""
+    return None if _has_rails(shell) else battery_unusable(read_state(shell))
+
+
+def _has_rails(shell: Shell) -> bool:
+    return bool(rails.parse_rails(shell.run(["dumpsys", rails.SERVICE]).stdout))
 
 
 def battery_unusable(state: DeviceState) -> str | None:

@@ -74,6 +74,8 @@ def test_it_refuses_before_it_starts(device: Device, tiny_tflite: Path, tmp_path
 def test_power_is_a_figure_or_a_reason(device: Device, tiny_tflite: Path):
     power = device.power(Job.of(QUICK, (JobModel(path=tiny_tflite),)))
     assert getattr(power, "reason", "") or getattr(power, "method", "")
+    known = device.power_unavailable()
+    assert known is None or getattr(power, "reason", "") == known
 
 
 def test_times_of_operations_are_those_of_an_inference_or_a_reason(device: Device, tiny_tflite: Path):

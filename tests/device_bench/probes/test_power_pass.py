@@ -6,7 +6,7 @@ import pytest
 from device_bench.device import Missing
 from device_bench.errors import RunnerError
 from device_bench.probes import battery, rails
-from device_bench.probes.power_pass import IDLE_S, LOAD_S, measure_power
+from device_bench.probes.power_pass import IDLE_S, LOAD_S, measure_power, power_unavailable
 from device_bench.probes.state import SCRIPT
 from device_bench.records import PowerUse
 from tests.device_bench.probes import dumps
@@ -134,3 +134,10 @@ def test_a_calibration_that_cannot_be_kept_is_a_reason(tmp_path: Path):
     with ScriptedShell(NO_RAILS, state_reply(dumps.BATTERY), state_reply(dumps.BATTERY)) as shell:
         use = measure(shell, Device(gauge_text()), tmp_path / "file/a.json")
     assert isinstance(use, Missing) and "XDG_STATE_HOME" in use.reason
+
+
+def test_what_stands_against_a_power_pass_is_known_without_one():
+    with ScriptedShell(NO_RAILS, state_reply(dumps.BATTERY)) as shell:
+        assert power_unavailable(shell) is None
+    with ScriptedShell(NO_RAILS, state_reply(dumps.BATTERY_USB)) as shell:
+        assert "unplug it" in (power_unavailable(shell) or "")
