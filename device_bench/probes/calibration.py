@@ -9,12 +9,9 @@ the size does: a device under load draws between 0.05 and 10 A, and no number is
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -22,6 +19,7 @@ from device_bench import stats
 from device_bench.device import Missing
 from device_bench.probes.battery import BatteryTrace, Phases
 from device_bench.records import Record
+from device_bench.state_folder import device_file, write_whole
 
 LOAD_A = (0.05, 10.0)
 MIN_CHARGE_STEPS = 4
@@ -99,9 +97,8 @@ def reconcile(found: Calibration | Missing, path: Path, source: str) -> Calibrat
 
 
 def default_path(device_id: str) -> Path:
-    """Where a device's calibration is kept (XDG base directory specification: state)."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(state) / "pocketprune/devices" / f"{quote(device_id, safe='')[:200]}.json"
+    """Where a device's calibration is kept."""
+    return device_file(device_id, ".json")
 
 
 def load(path: Path) -> Calibration | Missing | None:
@@ -120,10 +117,7 @@ def load(path: Path) -> Calibration | Missing | None:
 
 def save(calibration: Calibration, path: Path) -> None:
     """Write it so that a reader sees the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", delete=False) as file:
-        json.dump(calibration.model_dump(), file, indent=1)
-    os.replace(file.name, path)
+    write_whole(path, json.dumps(calibration.model_dump(), indent=1))
 
 
 def _sign(phases: Phases) -> Literal[-1, 1] | Missing:
