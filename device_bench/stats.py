@@ -140,19 +140,25 @@ def ratio_ci(candidate: Sequence[Sequence[float]], again: Sequence[Sequence[floa
         candidate: its latency over the baseline's, round by round, one sequence per process.
         again: the same of the baseline's second copy.
     """
-    from scipy.special import stdtrit  # here, since importing scipy takes a moment
-
     theirs, ours = (np.log([np.median(process) for process in rounds]) for rounds in (candidate, again))
-    k = theirs.size
-    deviations = np.square(theirs - theirs.mean()).sum()
-    variance = (np.square(ours).sum() + deviations) / (2 * k - 1)
-    if k > 1:
-        variance = max(variance, deviations / (k - 1))
-    half = float(stdtrit(2 * k - 1, 0.975) * np.sqrt(variance / k))
+    half = float(half_width(theirs, ours))
     low, high = float(np.exp(theirs.mean() - half)), float(np.exp(theirs.mean() + half))
     ratio = overall_ratio(candidate)  # a median, and the interval is around a mean
-    within = median_ci(candidate) if k == 1 else (ratio, ratio)
+    within = median_ci(candidate) if theirs.size == 1 else (ratio, ratio)
     return min(low, ratio, within[0]), max(high, ratio, within[1])
+
+
+def half_width(theirs: Floats, ours: Floats) -> Floats:
+    """Half of `ratio_ci`'s interval, of logarithms (..., k) of k processes' ratios: the candidate's, the copy's."""
+    from scipy.special import stdtrit  # here, since importing scipy takes a moment
+
+    k = theirs.shape[-1]
+    deviations = np.square(theirs - theirs.mean(axis=-1, keepdims=True)).sum(axis=-1)
+    variance = (np.square(ours).sum(axis=-1) + deviations) / (2 * k - 1)
+    if k > 1:
+        variance = np.maximum(variance, deviations / (k - 1))
+    half: Floats = stdtrit(2 * k - 1, 0.975) * np.sqrt(variance / k)
+    return half
 
 
 def overall_ratio(rounds: Sequence[Sequence[float]]) -> float:
