@@ -80,6 +80,13 @@ class BenchSpec(Record):
     timed_runs: PositiveInt = 50
     min_seconds: Annotated[float, Field(ge=0.0)] = 1.0
     processes: PositiveInt = 1
+    """Processes at least; one that is rejected is repeated, and does not count."""
+    precision: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Processes are added until the half width of the 95% interval over its value is at most this; None adds none."""
+    max_processes: PositiveInt = 20
+    """Processes at most, those that are repeated included; never fewer than `processes`."""
+    allow_partial: bool = False
+    """Whether a network that the delegate took only in part may count."""
     threads: PositiveInt = 1
     accelerator: Accelerator = "cpu"
     delegate: Delegate | None = None
@@ -95,6 +102,19 @@ class BenchSpec(Record):
             raise ValueError(
                 f"delegate {self.delegate!r} does not run on accelerator {self.accelerator!r}: "
                 f"there it is {' or '.join(fitting) or 'none to choose'}"
+            )
+        return self
+
+    @property
+    def most_processes(self) -> int:
+        return max(self.processes, self.max_processes)
+
+    @model_validator(mode="after")
+    def _precision_takes_two_processes(self) -> Self:
+        if self.precision is not None and self.most_processes < 2:
+            raise ValueError(
+                f"precision {self.precision:g} with max_processes 1: one process has no interval; "
+                "allow two or more, or leave precision out"
             )
         return self
 
@@ -159,6 +179,25 @@ class OpTime(Record):
     share: float
 
 
+UNSTABLE = "unstable"
+"""How a rejection begins that takes nothing from the figures but precision."""
+
+
+def kind_of(reason: str) -> str:
+    """What a rejection begins with, such as `busy`; the rest of it differs from process to process."""
+    return reason.partition(":")[0]
+
+
+class RejectedProcess(Record):
+    """What a process measured that was rejected, and repeated where that helps; milliseconds."""
+
+    reasons: tuple[str, ...]
+    median_ms: float | None
+    samples: tuple[float, ...] | None
+    """Of each timed inference; None from a tool that keeps them to itself."""
+    started_at: str
+
+
 class Measurement(Record):
     """What one model file did on one device under one spec, and whether that may be believed."""
 
@@ -178,7 +217,14 @@ class Measurement(Record):
     missing: dict[str, str]
     valid: bool
     rejections: tuple[str, ...]
+    rejected: tuple[RejectedProcess, ...] = ()
+    """None of these is in the figures above, unless no process was good."""
     started_at: str
+
+    @property
+    def believed(self) -> bool:
+        """Whether the figures hold: valid, or only known less exactly than was asked for."""
+        return all(kind_of(reason) == UNSTABLE for reason in self.rejections)
 
     @property
     def median_ms(self) -> float:

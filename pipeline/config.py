@@ -116,6 +116,7 @@ class BenchSection(TimingSection):
     """How the reported measurements are timed."""
 
     processes: PositiveInt = 5
+    precision: OpenShare | None = 0.01
     power: bool = True
 
 
@@ -125,7 +126,9 @@ class SearchBenchSection(TimingSection):
     warmup_runs: Annotated[int, Field(ge=0)] = 5
     timed_runs: PositiveInt = 20
     min_seconds: Annotated[float, Field(ge=0.0)] = 0.25
-    processes: PositiveInt = 1
+    processes: PositiveInt = 2
+    precision: OpenShare | None = 0.03
+    max_processes: PositiveInt = 8
 
 
 class ProfileSection(Section):
