@@ -154,6 +154,8 @@ class Device(ABC):
     delegates: tuple[Delegate, ...] = ("xnnpack",)
     formats: tuple[str, ...] = ("tflite",)
     """Formats of the model files that run here."""
+    pause_s: float = 1.0
+    """After a rejected process, before it is repeated; doubles with each in a row."""
 
     @abstractmethod
     def info(self) -> DeviceInfo: ...

@@ -12,13 +12,16 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from device_bench.bench import NOT_ASKED, Subject, assemble, check, utc_now, with_retries
+from device_bench.assemble import assemble
+from device_bench.bench import check
 from device_bench.device import Device, Job, Missing, Observer
 from device_bench.devices import open_device
 from device_bench.errors import UsageError
+from device_bench.judge import Subject, is_transient
 from device_bench.load import LoadWindow, SustainedLoad
 from device_bench.probes.heat import HeatReading
 from device_bench.records import ArtifactInfo, BenchSpec, DeviceInfo, Measurement, Record, RuntimeInfo
+from device_bench.sitting import Sitting, utc_now, with_retries
 
 WINDOW_S = 10.0
 MIN_WINDOWS, MAX_WINDOWS = 12, 500
@@ -68,7 +71,7 @@ class SustainedRun(Record):
     """Share of the cold rate that is lost; below 0 where it rose."""
     throttled: bool | None
     rejections: tuple[str, ...]
-    """Why the figures must not be believed, such as a wrong answer; that it throttled is none here."""
+    """Why the figures must not be believed, such as a wrong answer; that it throttled, or what its try met, is none."""
     missing: dict[str, str]
     started_at: str
 
@@ -133,7 +136,9 @@ def _try(device: Device, subject: Subject, spec: BenchSpec) -> Measurement:
     with_retries(partial(device.prepare, spec.readiness.model_copy(update={"max_start_c": None})))
     job = Job.of(spec, (subject.job_model(),)).model_copy(update={"timed_runs": 1, "min_seconds": 0.0})
     result = with_retries(partial(device.run, job))
-    return assemble(device.info(), subject, spec, [(result, result.models[0])], NOT_ASKED, utc_now())
+    sitting = Sitting(spec.model_copy(update={"processes": 1, "max_processes": 1, "precision": None}), (subject,))
+    sitting.take(result, utc_now())
+    return assemble(device.info(), sitting).model_copy(update={"spec": spec})
 
 
 def _load(device: Device, subject: Subject, spec: BenchSpec, minutes: float) -> tuple[str, SustainedLoad]:
@@ -189,7 +194,7 @@ def _assemble(tried: Measurement, load: SustainedLoad, minutes: float, started_a
         sustained_fps=held,
         drop=None if held is None else 1 - held / windows[0].fps,
         throttled=throttled,
-        rejections=tuple(reason for reason in tried.rejections if reason != "throttled"),
+        rejections=tuple(reason for reason in tried.rejections if not is_transient(reason)),
         missing=missing,
         started_at=started_at,
     )

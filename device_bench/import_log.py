@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device_bench.bench import delegate_rejections
 from device_bench.device import RunAggregate
 from device_bench.errors import RunnerError, UsageError
+from device_bench.judge import delegate_rejections
 from device_bench.modelfile import check_tflite, describe
 from device_bench.records import (
     Accelerator,

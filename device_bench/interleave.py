@@ -12,13 +12,14 @@ from pathlib import Path
 
 from device_bench import stats
 from device_bench.accuracy import accuracy_difference
-from device_bench.bench import NOT_ASKED, Subject, assemble, check, run_jobs, time_ops, utc_now, with_retries
+from device_bench.assemble import NOT_ASKED, assemble
+from device_bench.bench import check, time_ops
 from device_bench.device import Job, JobResult, Missing, Observer
 from device_bench.devices import open_device
 from device_bench.errors import UsageError
+from device_bench.judge import Subject
 from device_bench.records import BenchSpec, Comparison, ComparisonResult, Measurement
-
-BASELINE = 0
+from device_bench.sitting import BASELINE, sit, turn_ratios, with_retries
 
 
 def compare(
@@ -31,7 +32,7 @@ def compare(
     ops: bool = False,
     observer: Observer | None = None,
 ) -> ComparisonResult:
-    """Compare candidates (all paths but the first) with a baseline (the first), in `spec.processes` processes.
+    """Compare candidates (all paths but the first) with a baseline (the first), in fresh processes (see `sitting`).
 
     Args:
         names: what the comparisons call the files; their paths by default.
@@ -53,20 +54,16 @@ def compare(
     with open_device(device) as opened:
         opened.observer = observer or opened.observer
         subjects = [check(opened, Path(path), spec) for path in paths]
-        models = tuple(subject.job_model() for subject in subjects)
-        with_retries(partial(opened.prepare, spec.readiness))
-        started_at = utc_now()
-        jobs = [Job.of(spec, (*models, models[BASELINE]), seed) for seed in range(spec.processes)]
-        results = run_jobs(opened, jobs, f"{len(paths)} models in turns")
+        sitting = sit(opened, spec, subjects, f"{len(paths)} models in turns")
         measurements = []
         for i, subject in enumerate(subjects):
-            alone = Job.of(spec, (models[i],))
+            alone = Job.of(spec, (subject.job_model(),))
             used = with_retries(partial(opened.power, alone)) if power else NOT_ASKED
-            runs = [(result, result.models[i]) for result in results]
-            found = time_ops(opened, alone, runs[0][1], ops)
-            measurements.append(assemble(opened.info(), subject, spec, runs, used, started_at, found))
+            found = time_ops(opened, alone, sitting.results[0].models[i], ops)
+            measurements.append(assemble(opened.info(), sitting, i, used, found))
     return ComparisonResult(
-        comparisons=tuple(_comparisons(results, measurements, subjects, names)), measurements=tuple(measurements)
+        comparisons=tuple(_comparisons(sitting.results, measurements, subjects, names)),
+        measurements=tuple(measurements),
     )
 
 
@@ -76,14 +73,14 @@ def _comparisons(
     subjects: Sequence[Subject],
     names: Sequence[str],
 ) -> list[Comparison]:
-    again = _ratios(results, len(names))
+    again = turn_ratios(results, len(names))
     noise_floor = abs(stats.overall_ratio(again) - 1)
     comparisons = []
     for i in range(1, len(names)):
-        ratios = _ratios(results, i)
+        ratios = turn_ratios(results, i)
         ci95 = stats.ratio_ci(ratios, again)
         accuracy = accuracy_difference(subjects[BASELINE].accuracy, subjects[i].accuracy)
-        believed = measurements[BASELINE].valid and measurements[i].valid
+        believed = measurements[BASELINE].believed and measurements[i].believed
         comparisons.append(
             Comparison(
                 baseline=names[BASELINE],
@@ -97,8 +94,3 @@ def _comparisons(
             )
         )
     return comparisons
-
-
-def _ratios(results: Sequence[JobResult], i: int) -> list[list[float]]:
-    """Latency of a job's model i over the baseline's in each round, process by process."""
-    return [stats.paired_ratios(result.models[BASELINE].blocks, result.models[i].blocks) for result in results]

@@ -120,7 +120,7 @@ class BenchSpec(Record):
 
 
 class LatencyStats(Record):
-    """Milliseconds of one inference. `ci95` is of the median, bootstrapped over processes, so one process has none.
+    """Milliseconds of one inference. `ci95` is of the median, Student's over processes, so one process has none.
 
     A tool that gives only aggregates leaves nulls here; whatever measures live gives the median at least.
     """

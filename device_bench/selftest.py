@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from device_bench.bench import NOT_ASKED, assemble, check, utc_now, with_retries
+from device_bench.assemble import assemble
+from device_bench.bench import check
 from device_bench.device import Device, Job, Missing, Observer
 from device_bench.devices import open_device
 from device_bench.errors import (
@@ -30,10 +31,11 @@ from device_bench.errors import (
     UsageError,
 )
 from device_bench.records import BenchSpec, DeviceInfo, Measurement, Record
+from device_bench.sitting import Sitting, utc_now, with_retries
 from device_bench.trials import Evidence, NotHereError, Trial
 
 Outcome = Literal["passed", "failed", "not here"]
-QUICK = BenchSpec(warmup_runs=3, timed_runs=20, min_seconds=0.5)
+QUICK = BenchSpec(warmup_runs=3, timed_runs=20, min_seconds=0.5, max_processes=1)
 
 
 class TrialResult(Record):
@@ -169,8 +171,9 @@ class _Sitting:
                 if spec.accelerator == "cpu" or isinstance(fault, TransientDeviceError):
                     raise
                 raise NotHereError(str(fault)) from fault
-            runs = [(result, result.models[0])]
-            measured = assemble(self._device.info(), subject, spec, runs, NOT_ASKED, started_at)
+            sitting = Sitting(spec, (subject,))
+            sitting.take(result, started_at)
+            measured = assemble(self._device.info(), sitting)
             self.measurements.append(measured)
             if not measured.valid:
                 reasons = "; ".join(measured.rejections)

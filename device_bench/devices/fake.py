@@ -3,7 +3,9 @@
 fake://NAME                     a well-behaved device; every measurement carries kind "fake"
 fake://NAME?ms_per_mb=2.5       milliseconds per 2**20 bytes (default 1)
 fake://NAME?fail=2              the first 2 jobs fail as a lost connection does, and may be tried again
-fake://NAME?reject=REASON       every measurement is rejected with this reason
+fake://NAME?reject=REASON       every process is rejected with this reason,
+fake://NAME?...&reject_first=2  or only the first 2
+fake://NAME?noise=0.05          processes differ by 5% (standard deviation); each job's seed gives its own level
 fake://NAME?mj_per_mb=5         millijoules of an inference per 2**20 bytes (without it there is no energy)
 fake://NAME?charging=true       is attached to a charger: no energy either
 fake://NAME?tires=0.4           under a sustained load its rate falls evenly, by this share at the end
@@ -12,6 +14,8 @@ fake://gone                     is never there
 
 from __future__ import annotations
 
+import math
+import random
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
@@ -39,6 +43,8 @@ class Script(Record):
     ms_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     fail: Annotated[int, Field(ge=0)] = 0
     reject: str | None = None
+    reject_first: Annotated[int, Field(ge=0)] | None = None
+    noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     mj_per_mb: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     charging: bool = False
     tires: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -63,10 +69,13 @@ def discover() -> list[DeviceListing]:
 
 
 class FakeDevice(Device):
+    pause_s = 0.0
+
     def __init__(self, name: str, script: Script) -> None:
         self._name = name
         self._script = script
         self._failures_left = script.fail
+        self._rejections_left = math.inf if script.reject_first is None else script.reject_first
 
     def info(self) -> DeviceInfo:
         return DeviceInfo(
@@ -81,13 +90,16 @@ class FakeDevice(Device):
         if self._failures_left:
             self._failures_left -= 1
             raise TransientDeviceError(f"fake://{self._name}: connection lost, as scripted")
+        rejections = (self._script.reject,) if self._script.reject and self._rejections_left > 0 else ()
+        self._rejections_left -= 1
+        levels = random.Random(job.seed)
         return JobResult(
             runtime=RuntimeInfo(name="litert", version="fake", runner="fake"),
-            models=tuple(self._run(model, job) for model in job.models),
+            models=tuple(self._run(model, job, levels.gauss(0.0, self._script.noise)) for model in job.models),
             memory=None,
             thermal=None,
             missing={"memory": REASON, "thermal": REASON},
-            rejections=(self._script.reject,) if self._script.reject else (),
+            rejections=rejections,
         )
 
     def power_unavailable(self) -> str | None:
@@ -128,8 +140,8 @@ class FakeDevice(Device):
     def _latency_ms(self, model: JobModel) -> float:
         return model.path.stat().st_size / 2**20 * self._script.ms_per_mb
 
-    def _run(self, model: JobModel, job: Job) -> ModelRun:
-        latency_ms = self._latency_ms(model)
+    def _run(self, model: JobModel, job: Job, level: float) -> ModelRun:
+        latency_ms = self._latency_ms(model) * math.exp(level)
         return ModelRun(
             init_ms=latency_ms,
             first_ms=latency_ms,

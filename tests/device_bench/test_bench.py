@@ -12,18 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import device_bench
-from device_bench import bench
+from device_bench import assemble, judge, sitting
 from device_bench.device import JobResult, ModelRun
 from device_bench.errors import DeviceUnavailableError, TransientDeviceError, UsageError
 from device_bench.records import BenchSpec, DelegateUse, Measurement, ThermalState
 from device_bench.sidecar import Golden, Sidecar, TensorData, sidecar_path
 
+REMEDY = "--allow-partial (allow_partial) lets it count"
 QUICK = BenchSpec(warmup_runs=2, timed_runs=20, min_seconds=0.02)
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr(sitting, "RETRY_AFTER_S", 0.0)
 
 
 def test_a_whole_network_on_the_host(tiny_tflite: Path):
@@ -197,7 +198,7 @@ def some_file(tmp_path: Path) -> Path:
 
 def test_transient_failures_are_retried_and_no_others(some_file: Path):
     assert device_bench.benchmark(some_file, "fake://flaky?fail=2").latency_ms.median == 1.0
-    with pytest.raises(TransientDeviceError, match=f"tried {bench.ATTEMPTS} times"):
+    with pytest.raises(TransientDeviceError, match=f"tried {sitting.ATTEMPTS} times"):
         device_bench.benchmark(some_file, "fake://flaky?fail=3")
     with pytest.raises(DeviceUnavailableError):
         device_bench.benchmark(some_file, "fake://gone")
@@ -241,19 +242,23 @@ def run_of(delegate: DelegateUse | None = None, throttled: bool | None = None) -
 
 @given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=4))
 def test_throttled_is_known_only_where_a_process_knew_it(throttled):
-    subject = bench.Subject.model_validate(
+    subject = judge.Subject.model_validate(
         {
             "artifact": {"path": "m", "sha256": "0", "format": "tflite", "precision": None, "size_bytes": 1},
             "golden": None,
         }
     )
     info = device_bench.open_device("fake://lab").info()
-    runs = [run_of(throttled=value) for value in throttled]
-    measured = bench.assemble(info, subject, BenchSpec(), runs, bench.NOT_ASKED, "now")
+    sat = sitting.Sitting(BenchSpec(), (subject,))
+    for value in throttled:
+        sat.take(run_of(throttled=value)[0], "now")
+    measured = assemble.assemble(info, sat)
     assert measured.thermal is not None
-    expected = True if True in throttled else False if False in throttled else None
+    kept = [value for value in throttled if not value]
+    expected = (False if False in kept else None) if kept else True
     assert measured.thermal.throttled is expected
-    assert measured.rejections == (("throttled",) if expected else ())
+    assert measured.valid is bool(kept)
+    assert len(measured.rejected) == throttled.count(True)
 
 
 @pytest.mark.parametrize(
@@ -261,14 +266,14 @@ def test_throttled_is_known_only_where_a_process_knew_it(throttled):
     [
         ((1, 5, 5), ()),
         ((0, 0, 5), ("not delegated: XNNPACK took none of 5 operations",)),
-        ((2, 5, 6), ("partially delegated: XNNPACK took 5 of 6 operations in 2 partition(s)",)),
-        ((1, 4, 6), ("partially delegated: XNNPACK took 4 of 6 operations in 1 partition(s)",)),
+        ((2, 5, 6), (f"partially delegated: XNNPACK took 5 of 6 operations in 2 partition(s); {REMEDY}",)),
+        ((1, 4, 6), (f"partially delegated: XNNPACK took 4 of 6 operations in 1 partition(s); {REMEDY}",)),
     ],
 )
 def test_delegation_rules(use, expected):
     partitions, delegated, total = use
     delegate = DelegateUse(name="XNNPACK", partitions=partitions, nodes_delegated=delegated, nodes_total=total)
-    assert tuple(bench._rejections(*run_of(delegate), None, BenchSpec())) == expected
+    assert tuple(judge.rejections(*run_of(delegate), None, BenchSpec())) == expected
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ def test_an_accelerator_may_round_and_not_err(accelerator, error, wrong):
     result, model = run_of(None)
     golden = Golden(inputs=(), outputs=(), max_rel_error=1e-3)
     spec = BenchSpec.model_validate({"accelerator": accelerator})
-    reasons = bench._rejections(result, model.model_copy(update={"golden_error": error}), golden, spec)
+    reasons = judge.rejections(result, model.model_copy(update={"golden_error": error}), golden, spec)
     assert any("wrong answer" in reason for reason in reasons) is wrong
 
 

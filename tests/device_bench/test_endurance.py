@@ -104,7 +104,7 @@ def test_what_is_done_is_told_before_a_later_model_fails(monkeypatch: pytest.Mon
         return kept(self, job)
 
     monkeypatch.setattr(FakeDevice, "sustain", second_time_gone)
-    monkeypatch.setattr("device_bench.bench.RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr("device_bench.sitting.RETRY_AFTER_S", 0.0)
     done: list[SustainedRun] = []
     with pytest.raises(TransientDeviceError, match="tried 3 times"):
         device_bench.sustained([model, model], "fake://x", minutes=1, on_result=done.append)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import device_bench
-from device_bench import bench
+from device_bench import sitting
 from device_bench.adb import open_link
 from device_bench.adb.connection import AdbConnection
 from device_bench.devices import adb as adb_devices
@@ -80,7 +80,7 @@ def test_a_client_without_patience_is_told_who_has_the_device(
     rig_device: RigDevice, large_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(adb_devices, "AdbConnection", partial(AdbConnection, wait_s=0.2))
-    monkeypatch.setattr(bench, "RETRY_AFTER_S", 0.1)
+    monkeypatch.setattr(sitting, "RETRY_AFTER_S", 0.1)
     with AdbConnection(open_link(rig_device.spec)) as other, other.run_folder():
         with pytest.raises(TransientDeviceError, match=r"held by .*@.* \(process \d+\).*tried 3 times"):
             device_bench.benchmark(large_model, rig_device.spec, QUICK, power=False)

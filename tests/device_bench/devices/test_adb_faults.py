@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import device_bench
-from device_bench import bench
+from device_bench import sitting
 from device_bench.adb import caller, open_link, transport
 from device_bench.adb.connection import AdbConnection
 from device_bench.device import Job
@@ -57,7 +57,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(transport, f"KEEPALIVE_{name}", value)
     monkeypatch.setattr(transport, "USER_TIMEOUT_MS", 1500)
     monkeypatch.setattr(caller, "RECONNECT_S", 1.6)
-    monkeypatch.setattr(bench, "RETRY_AFTER_S", 0.1)
+    monkeypatch.setattr(sitting, "RETRY_AFTER_S", 0.1)
     monkeypatch.setattr(adb_devices, "open_link", functools.partial(open_link, connect_s=CONNECT_S))
 
 
@@ -101,7 +101,7 @@ class Fault:
 
 SLOW = {"moment": pushing, "delay_ms": 5.0}
 """A push that takes a second or two."""
-GONE = {"attempts": bench.ATTEMPTS, "error": TransientDeviceError, "says": "tried 3 times", "mend": RigDevice.link_up}
+GONE = {"attempts": sitting.ATTEMPTS, "error": TransientDeviceError, "says": "tried 3 times", "mend": RigDevice.link_up}
 FULL = {"error": DeviceUnavailableError, "says": r"storage is full: .* MB free", "mend": RigDevice.free_storage}
 PIXEL = {"moment": at_once, "personality": "pixel", "mend": mend_tool, "error": RunnerError}
 HANGS = r"took longer than \S+ s and was killed"

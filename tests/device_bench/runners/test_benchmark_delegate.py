@@ -1,7 +1,7 @@
 import pytest
 
-from device_bench.bench import delegate_rejections
 from device_bench.errors import UsageError
+from device_bench.judge import delegate_rejections
 from device_bench.runners.benchmark_delegate import check_flag, delegation, wanted_delegate
 from device_bench.runners.benchmark_log import parse_run
 
