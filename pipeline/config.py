@@ -76,6 +76,8 @@ class RewardSection(Section):
     name: Literal["latency"] = "latency"
     dense: bool = True
     scale: Positive = 1.0
+    energy: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """How much of the cost term is energy: 0 is latency alone, 1 energy alone."""
 
 
 class TargetSection(Section):
@@ -84,6 +86,8 @@ class TargetSection(Section):
     latency: OpenShare | None = None
     latency_ms: Positive | None = None
     fps: Positive | None = None
+    energy: OpenShare | None = None
+    """Share of the dense energy of one inference; None takes the share of the latency that the target allows."""
     accuracy_drop: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
 
     @model_validator(mode="before")
@@ -165,6 +169,15 @@ class SearchSection(Section):
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _a_target_of_energy_counts(self) -> Self:
+        if self.target.energy is not None and not self.reward.energy:
+            raise ValueError(
+                f"target.energy {self.target.energy:g} is given, and reward.energy is 0, so that energy does not "
+                "count: give reward.energy (0.5 is half of the cost, 1 all of it), or leave target.energy out"
+            )
+        return self
 
 
 class FinetuneSection(Section):

@@ -41,6 +41,7 @@ def check_devices(config: Config) -> None:
     for spec in config.device_specs():
         with device_bench.open_device(spec) as device:
             kind = device.info().kind
+            no_power = device.power_unavailable() if config.search.reward.energy else None
             if "tflite" not in device.formats:
                 raise ConfigError(
                     f"device: {spec} runs {', '.join(device.formats)} files, and a search times TFLite files; search "
@@ -55,4 +56,9 @@ def check_devices(config: Config) -> None:
             raise RewardRejectedError(
                 f"{spec} is of kind {kind!r}, and search.reward_from allows {', '.join(config.search.reward_from)}: "
                 f"latency there is not a phone's; add {kind!r} to learn from it"
+            )
+        if no_power is not None:
+            raise RewardRejectedError(
+                f"search.reward.energy {config.search.reward.energy:g}: {spec} gives no energy ({no_power}); mend "
+                "that, search on another device, or set search.reward.energy to 0"
             )

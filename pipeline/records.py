@@ -11,6 +11,7 @@ from device_bench.records import Measurement
 
 SplitName = Literal["train", "validation", "test"]
 LatencySourceName = Literal["measured", "table"]
+EnergySourceName = Literal["measured", "model"]
 EpisodeKind = Literal["explore", "greedy", "reference"]
 ParityMethod = Literal["litert", "torch-mil", "coreml", "device"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -120,6 +121,16 @@ class BenchLine(Record):
     measurement: Measurement
 
 
+class EnergyAnswer(Record):
+    """One network's energy of an inference over the dense network's, and the share of that which the target allows."""
+
+    ratio: float
+    target_ratio: float
+    share: Share
+    """How much of the reward's cost term is energy."""
+    source: EnergySourceName
+
+
 class EpisodeStep(Record):
     group: str
     action: int
@@ -131,7 +142,16 @@ class EpisodeStep(Record):
     target_ratio: float
     """The share of the dense latency that the target allows."""
     latency_source: LatencySourceName
+    energy: EnergyAnswer | None = None
+    """None where energy is no part of the reward."""
     reward: float
+
+    @property
+    def meets_targets(self) -> bool:
+        """Whether each cost that counts is within its target."""
+        energy = self.energy
+        fast = self.latency_ms / self.dense_latency_ms <= self.target_ratio
+        return (fast or not counts_latency(energy)) and (energy is None or energy.ratio <= energy.target_ratio)
 
 
 class Episode(Record):
@@ -153,13 +173,18 @@ class Episode(Record):
     """Sum of the steps' rewards."""
     failure: str | None = None
     seconds: dict[str, float] = {}
-    """Wall time by part: `evaluation`, `latency`, and `own` (masking, features, agent)."""
+    """Wall time by part: `evaluation`, `latency` (that of energy included), and `own` (masking, features, agent)."""
 
     @property
     def latency_ratio(self) -> float | None:
         if self.latency_ms is None or self.dense_latency_ms is None:
             return None
         return self.latency_ms / self.dense_latency_ms
+
+
+def counts_latency(energy: EnergyAnswer | None) -> bool:
+    """Latency counts unless the reward's cost term is energy alone."""
+    return energy is None or energy.share < 1.0
 
 
 def read_json[R: Record](record: type[R], path: Path) -> R:

@@ -25,7 +25,7 @@ from pipeline.search import rewards
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.features import STATES, Progress, State
 from pipeline.search.judge import PrefixJudge
-from pipeline.search.latency import LatencyAnswer, LatencySource
+from pipeline.search.latency import AIM, LatencyAnswer, LatencySource
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ class PruneEnv(gym.Env[State, np.int64]):
             dense_ms=step.dense_latency_ms,
             target_ratio=step.target_ratio,
             source=step.latency_source,
+            energy=step.energy,
         )
         if last:
             walk.keep_counts = dict(recorded.plan)
@@ -159,13 +160,7 @@ class PruneEnv(gym.Env[State, np.int64]):
     def _record(
         self, group: ChannelGroup, action: int, kept: int, evaluation: Evaluation, latency: LatencyAnswer, *, last: bool
     ) -> EpisodeStep:
-        reward = rewards.latency(
-            evaluation.top1,
-            latency.ratio,
-            accuracy_target=self.task.accuracy_target,
-            latency_target=latency.aim_ratio,
-            scale=self.task.reward.scale,
-        )
+        reward = self._reward(evaluation, latency)
         return EpisodeStep(
             group=group.name,
             action=action,
@@ -175,7 +170,29 @@ class PruneEnv(gym.Env[State, np.int64]):
             dense_latency_ms=latency.dense_ms,
             target_ratio=latency.target_ratio,
             latency_source=latency.source,
+            energy=latency.energy,
             reward=reward if last or self.task.reward.dense else 0.0,
+        )
+
+    def _reward(self, evaluation: Evaluation, latency: LatencyAnswer) -> float:
+        energy, section = latency.energy, self.task.reward
+        if energy is None:
+            return rewards.latency(
+                evaluation.top1,
+                latency.ratio,
+                accuracy_target=self.task.accuracy_target,
+                latency_target=latency.aim_ratio,
+                scale=section.scale,
+            )
+        return rewards.latency_and_energy(
+            evaluation.top1,
+            latency.ratio,
+            energy.ratio,
+            accuracy_target=self.task.accuracy_target,
+            latency_target=latency.aim_ratio,
+            energy_target=AIM * energy.target_ratio,
+            energy_share=energy.share,
+            scale=section.scale,
         )
 
     def _finish(self, walk: Walk) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.records import Episode, Evaluation, Record
 from pipeline.run_folder import hash_json
+from pipeline.search.energy import EnergyAndLatency, EnergyResult
 from pipeline.search.latency import target_ratio
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
@@ -26,20 +27,31 @@ class Finalist(Record):
     ratio: float
     ci95: tuple[float, float] | None
     target_ratio: float
+    energy: EnergyResult | None
+    """As measured at the end of the plan's episode; None where energy is no part of the reward."""
     validation: Evaluation
     """After `search.finalist_epochs` of fine-tuning."""
 
     @property
-    def meets_latency(self) -> bool:
-        return self.ratio <= self.target_ratio
+    def of_target(self) -> float:
+        """The cost over its target, the worse of those that count; 1 or less meets them all."""
+        by_latency = self.ratio / self.target_ratio
+        if self.energy is None:
+            return by_latency
+        by_energy = self.energy.ratio / self.energy.target_ratio
+        return max(by_latency, by_energy) if self.energy.share < 1.0 else by_energy
+
+    @property
+    def meets_targets(self) -> bool:
+        return self.of_target <= 1.0
 
 
 def shortlist(episodes: Sequence[Episode], count: int) -> list[Episode]:
-    """The `count` episodes that ended best, each plan once: latency target met first, then the highest last reward."""
+    """The `count` episodes that ended best, each plan once: targets met first, then the highest last reward."""
 
     def merit(episode: Episode) -> tuple[bool, float]:
         end = episode.steps[-1]
-        return end.latency_ms / end.dense_latency_ms <= end.target_ratio, end.reward
+        return end.meets_targets, end.reward
 
     distinct: dict[frozenset[tuple[str, int]], Episode] = {}
     for episode in sorted(episodes, key=merit, reverse=True):
@@ -52,6 +64,7 @@ def judge_finalists(
     recovery: Recovery,
     meters: Sequence[LatencyMeter],
     episodes: Sequence[Episode],
+    energy: EnergyAndLatency | None,
     on_finalist: Callable[[int], None],
 ) -> list[Finalist]:
     """Measure the episodes' plans together on every device and fine-tune each for a few epochs; best first."""
@@ -71,6 +84,7 @@ def judge_finalists(
                 ratio=comparison.ratio,
                 ci95=comparison.ci95,
                 target_ratio=target,
+                energy=energy and energy.result(episode.plan, target),
                 validation=recovery.fine_tuned(episode.plan),
             )
         )
@@ -79,7 +93,7 @@ def judge_finalists(
 
 
 def merit(finalist: Finalist) -> tuple[bool, float, float]:
-    """Latency target met, then validation accuracy, then loss; among those that miss the target the fastest."""
-    if not finalist.meets_latency:
-        return False, -finalist.ratio, 0.0
+    """Targets met, then validation accuracy, then loss; among those that miss a target the nearest to it."""
+    if not finalist.meets_targets:
+        return False, -finalist.of_target, 0.0
     return True, finalist.validation.top1, -finalist.validation.loss

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.config import TargetSection
-from pipeline.records import LatencySourceName, Record
+from pipeline.records import EnergyAnswer, LatencySourceName, Record, counts_latency
 from pipeline.search.latency_table import LatencyModel, TableError
 from pipeline.search.meter import KeepCounts, LatencyMeter
 
@@ -28,6 +28,8 @@ class LatencyAnswer(Record):
     dense_ms: float
     target_ratio: float
     source: LatencySourceName
+    energy: EnergyAnswer | None = None
+    """Beside it, where energy is part of the reward."""
 
     @property
     def ratio(self) -> float:
@@ -39,8 +41,12 @@ class LatencyAnswer(Record):
 
     @property
     def of_aim(self) -> float:
-        """1 where the aim is just met, above where it is missed."""
-        return self.ratio / self.aim_ratio
+        """1 where the aim is just met, above where it is missed: by the worse of latency and energy, if both count."""
+        by_latency = self.ratio / self.aim_ratio
+        if self.energy is None:
+            return by_latency
+        by_energy = self.energy.ratio / (AIM * self.energy.target_ratio)
+        return max(by_latency, by_energy) if counts_latency(self.energy) else by_energy
 
     @property
     def shortfall(self) -> float:

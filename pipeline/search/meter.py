@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +136,15 @@ class LatencyMeter:
         )
         append_json_line(log, sitting)
         return sitting
+
+    @contextmanager
+    def exported(self, keep_counts: KeepCounts) -> Iterator[Path]:
+        """The network's TFLite file, for as long as the block lasts."""
+        (file,) = self._export([keep_counts])
+        try:
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
 
     def _measure_chunk(self, plans: Sequence[KeepCounts]) -> None:
         files = self._export(plans)

@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation import evaluation_from_logits
 from pipeline.export import TfliteConverter
 from pipeline.pruning.groups import ChannelGroup
+from pipeline.records import counts_latency
 from pipeline.search.env import PruningTask
 from pipeline.search.judge import PrefixJudge
 from pipeline.search.latency import Hybrid, LatencySource, Measured, Tabled
@@ -62,6 +63,8 @@ def latency_source(
 def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Config) -> tuple[float, dict[str, int]]:
     """The uniform plan that just meets the target, and its share of the channels.
 
+    Energy is only modelled here: that no plan meets its target is for the search to find out.
+
     Raises:
         ConfigError: the target is met by the dense network already, or by no network that may be made.
     """
@@ -71,12 +74,12 @@ def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Co
 
     lowest = config.pruning.min_keep
     smallest = source.step(uniform_counts(groups, lowest, config.pruning))
-    if smallest.target_ratio >= 1.0:
+    if counts_latency(smallest.energy) and smallest.target_ratio >= 1.0:
         raise ConfigError(
             f"search.target: the dense network already takes {smallest.dense_ms:.3g} ms, which is no more than the "
             f"target allows; ask for less than that"
         )
-    if smallest.ratio > smallest.aim_ratio:
+    if counts_latency(smallest.energy) and smallest.ratio > smallest.aim_ratio:
         raise ConfigError(
             f"search.target: {smallest.target_ratio:.1%} of the dense latency cannot be reached: the smallest network "
             f"that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow takes "

@@ -15,6 +15,7 @@ from pipeline.records import Episode
 from pipeline.run_folder import RunFolder, write_json
 from pipeline.search import agents
 from pipeline.search.controls import control_plan
+from pipeline.search.energy import with_energy
 from pipeline.search.env import PruneEnv
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.finalists import Finalist, judge_finalists, shortlist
@@ -49,10 +50,12 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         for meter, table in zip(meters, tables, strict=False):
             table.require(meter.device, meter.spec)
         source = latency_source(subject, meters, tables)
-        share, uniform = uniform_at(source, subject.groups, config)
+        energy = with_energy(source, meters, config, work)
+        paid = energy or source
+        share, uniform = uniform_at(paid, subject.groups, config)
         choices = keep_choices(subject.groups, config, share)
         recovery = Recovery(subject)
-        task = make_task(subject, source, choices, recovery)
+        task = make_task(subject, paid, choices, recovery)
         log = EpisodeLog(
             work / "episodes.jsonl",
             lambda episode: progress.update(_line(episode), episode.index + 1, config.search.episodes + 2),
@@ -65,6 +68,7 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
             recovery,
             meters,
             shortlist(log.episodes, config.search.finalists),
+            energy,
             lambda done: progress.update("finalists", done, config.search.finalists),
         )
         winner = finalists[0]
@@ -119,8 +123,9 @@ def _summary(
         "hybrid_error": source.error() if isinstance(source, Hybrid) else None,
         "dense_latency_ms": dense_ms,
         "target_ratio": winner.target_ratio,
-        "target_met": winner.meets_latency,
+        "target_met": winner.meets_targets,
         "winner": winner.plan_id,
+        "energy": winner.energy,
         "finalists": [
             {**finalist.model_dump(mode="json", exclude={"validation"}), "validation_top1": finalist.validation.top1}
             for finalist in finalists

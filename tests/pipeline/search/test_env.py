@@ -1,5 +1,6 @@
 """The environment walks, pays and logs as it says, and answers a second walk from the log."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from gymnasium.utils.env_checker import check_env
 from pipeline.config import SearchSection
 from pipeline.errors import DamagedFileError, SearchError
 from pipeline.search import agents
-from pipeline.search.rewards import latency
-from tests.pipeline.search.toy import CHOICES, VALUE, ToyJudge, accuracy, ratio, toy_env
+from pipeline.search.finalists import shortlist
+from pipeline.search.rewards import latency, latency_and_energy
+from tests.pipeline.search.toy import CHOICES, VALUE, ToyJudge, accuracy, energy_ratio, ratio, toy_env
 
 BEST = [3, 0, 3]  # keep all of a and c, the fewest channels of b
 
@@ -124,6 +126,55 @@ def toy_reward(*actions: int) -> float:
         counts[name] = CHOICES[action]
         total += latency(accuracy(counts), ratio(counts), accuracy_target=0.95, latency_target=0.45 * 0.97, scale=1.0)
     return total
+
+
+@pytest.mark.parametrize("energy_share", [0.5, 1.0])
+def test_energy_is_paid_logged_and_answered_from_the_log(tmp_path: Path, energy_share: float) -> None:
+    played = toy_env(tmp_path, energy_share=energy_share).play(BEST, "explore")
+    counts = {"a": 16, "b": 4, "c": 16}
+    assert played.steps[-1].energy is not None and played.steps[-1].energy.ratio == energy_ratio(counts)
+    expected = latency_and_energy(
+        accuracy(counts),
+        ratio(counts),
+        energy_ratio(counts),
+        accuracy_target=0.95,
+        latency_target=0.45 * 0.97,
+        energy_target=0.45 * 0.97,
+        energy_share=energy_share,
+        scale=1.0,
+    )
+    assert played.steps[-1].reward == expected
+    env = toy_env(tmp_path, energy_share=energy_share)
+    env.reset()
+    rewards = [env.step(action)[1] for action in BEST]
+    assert rewards == [step.reward for step in played.steps] and len(lines(tmp_path)) == 1
+    assert toy_env(tmp_path / "none").play(BEST, "explore").steps[-1].energy is None
+
+
+def best_plan(folder: Path, energy_share: float) -> dict[str, int]:
+    env = toy_env(folder, energy_share=energy_share)
+    for actions in itertools.product(range(len(CHOICES)), repeat=len(VALUE)):
+        env.play(actions, "explore")
+    return shortlist(env.log.episodes, 1)[0].plan
+
+
+def test_where_energy_and_latency_disagree_the_reward_decides_which_plan_is_best(tmp_path: Path) -> None:
+    quick, thrifty = best_plan(tmp_path / "latency", 0.0), best_plan(tmp_path / "energy", 1.0)
+    assert ratio(quick) <= 0.45 < ratio(thrifty)
+    assert energy_ratio(thrifty) <= 0.45 < energy_ratio(quick)
+    both = best_plan(tmp_path / "both", 0.5)
+    assert max(ratio(both), energy_ratio(both)) <= 0.45
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_dqn_learns_what_saves_energy(tmp_path: Path, seed: int) -> None:
+    env = toy_env(tmp_path / "dqn", seed=seed, energy_share=1.0)
+    agents.find("dqn")(env, SearchSection(episodes=120), seed, tmp_path)
+    greedy = env.log.last
+    assert energy_ratio(greedy.plan) < energy_ratio({"a": 16, "b": 4, "c": 16})  # the plan that saves latency
+    every = toy_env(tmp_path / "every", energy_share=1.0)
+    rewards = [every.play(actions, "explore").reward for actions in itertools.product(range(4), repeat=3)]
+    assert greedy.reward >= float(np.quantile(rewards, 0.75))
 
 
 def test_dqn_refuses_an_option_it_does_not_have(tmp_path: Path) -> None:

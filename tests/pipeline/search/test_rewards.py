@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.search.rewards import equation_3, latency
+from pipeline.search.rewards import equation_3, latency, latency_and_energy
 
 share = st.floats(0.0, 1.0)
 target = st.floats(0.05, 1.0)
@@ -38,3 +38,48 @@ def test_both_terms_weigh_the_same() -> None:
     half_latency = latency(0.9, 0.6, accuracy_target=0.9, latency_target=0.2, scale=2.0)
     assert half_accuracy == -1.0
     assert abs(half_latency - half_accuracy) < 1e-12
+
+
+def with_energy(latency_ratio: float, energy_ratio: float, share_of_energy: float, accuracy: float = 0.8) -> float:
+    return latency_and_energy(
+        accuracy,
+        latency_ratio,
+        energy_ratio,
+        accuracy_target=0.9,
+        latency_target=0.3,
+        energy_target=0.5,
+        energy_share=share_of_energy,
+        scale=1.0,
+    )
+
+
+@given(latency_ratio=share, low=share, high=share, weight=share, accuracy=share)
+def test_rises_as_energy_or_latency_falls(
+    latency_ratio: float, low: float, high: float, weight: float, accuracy: float
+) -> None:
+    low, high = sorted((low, high))
+    assert with_energy(latency_ratio, high, weight, accuracy) <= with_energy(latency_ratio, low, weight, accuracy)
+    assert with_energy(high, latency_ratio, weight, accuracy) <= with_energy(low, latency_ratio, weight, accuracy)
+
+
+@given(latency_ratio=share, energy_ratio=share, accuracy=share)
+def test_a_cost_without_a_share_does_not_count(latency_ratio: float, energy_ratio: float, accuracy: float) -> None:
+    alone = latency(accuracy, latency_ratio, accuracy_target=0.9, latency_target=0.3, scale=1.0)
+    assert with_energy(latency_ratio, energy_ratio, 0.0, accuracy) == alone
+    alone = latency(accuracy, energy_ratio, accuracy_target=0.9, latency_target=0.5, scale=1.0)
+    assert with_energy(latency_ratio, energy_ratio, 1.0, accuracy) == alone
+
+
+@given(latency_ratio=share, energy_ratio=share, weight=st.floats(0.01, 0.99), accuracy=share)
+def test_zero_exactly_where_all_three_targets_are_met(
+    latency_ratio: float, energy_ratio: float, weight: float, accuracy: float
+) -> None:
+    reward = with_energy(latency_ratio, energy_ratio, weight, accuracy)
+    met = accuracy >= 0.9 and latency_ratio <= 0.3 and energy_ratio <= 0.5
+    assert reward <= 0 and ((reward == 0) == met or abs(reward) < 1e-12)
+
+
+@given(weight=share)
+def test_both_costs_together_weigh_what_accuracy_does(weight: float) -> None:
+    half_missed = with_energy(0.65, 0.75, weight, accuracy=0.9)  # 1 - P/T_P is a half for each
+    assert abs(half_missed - with_energy(0.3, 0.5, weight, accuracy=0.45)) < 1e-12

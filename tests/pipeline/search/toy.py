@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config import RewardSection
 from pipeline.pruning.groups import ChannelGroup
-from pipeline.records import Evaluation
+from pipeline.records import EnergyAnswer, Evaluation
 from pipeline.search.env import PruneEnv, PruningTask
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.latency import LatencyAnswer
@@ -18,6 +18,9 @@ CHOICES = (4, 8, 12, 16)
 VALUE = {"a": 0.5, "b": 0.02, "c": 0.4}
 COST = {"a": 0.1, "b": 0.8, "c": 0.1}
 
+# Energy goes where latency does not: into group c.
+ENERGY = {"a": 0.1, "b": 0.1, "c": 0.8}
+
 
 def accuracy(counts: Mapping[str, int]) -> float:
     return 0.08 + sum(VALUE[name] * counts.get(name, CHANNELS) / CHANNELS for name in VALUE)
@@ -25,6 +28,10 @@ def accuracy(counts: Mapping[str, int]) -> float:
 
 def ratio(counts: Mapping[str, int]) -> float:
     return sum(COST[name] * counts.get(name, CHANNELS) / CHANNELS for name in COST)
+
+
+def energy_ratio(counts: Mapping[str, int]) -> float:
+    return sum(ENERGY[name] * counts.get(name, CHANNELS) / CHANNELS for name in ENERGY)
 
 
 def evaluation(top1: float) -> Evaluation:
@@ -47,8 +54,18 @@ class ToyJudge:
 
 
 class ToyLatency:
+    def __init__(self, energy_share: float = 0.0) -> None:
+        self.energy_share = energy_share
+
     def step(self, counts: Mapping[str, int]) -> LatencyAnswer:
-        return LatencyAnswer(latency_ms=2 * ratio(counts), dense_ms=2.0, target_ratio=0.45, source="table")
+        energy = EnergyAnswer(ratio=energy_ratio(counts), target_ratio=0.45, share=self.energy_share, source="measured")
+        return LatencyAnswer(
+            latency_ms=2 * ratio(counts),
+            dense_ms=2.0,
+            target_ratio=0.45,
+            source="table",
+            energy=energy if self.energy_share else None,
+        )
 
     end = step
 
@@ -56,7 +73,9 @@ class ToyLatency:
         """Nothing to learn."""
 
 
-def toy_env(folder: Path, *, dense: bool = True, state: str = "per_layer", seed: int = 0) -> PruneEnv:
+def toy_env(
+    folder: Path, *, dense: bool = True, state: str = "per_layer", seed: int = 0, energy_share: float = 0.0
+) -> PruneEnv:
     task = PruningTask(
         groups=tuple(ChannelGroup(name, CHANNELS, (), None) for name in VALUE),
         keep_choices=dict.fromkeys(VALUE, CHOICES),
@@ -64,9 +83,9 @@ def toy_env(folder: Path, *, dense: bool = True, state: str = "per_layer", seed:
         judge=ToyJudge(),  # type: ignore[arg-type]
         fit=dict,
         evaluate=lambda counts: evaluation(accuracy(counts)),
-        latency=ToyLatency(),
+        latency=ToyLatency(energy_share),
         accuracy_target=0.95,
-        reward=RewardSection(dense=dense),
+        reward=RewardSection(dense=dense, energy=energy_share),
         state=state,
     )
     folder.mkdir(exist_ok=True)
