@@ -284,9 +284,43 @@ class Comparison(Record):
         return self
 
 
+class NoiseFloor(Record):
+    """What difference a comparison can show at all on a device, from how files compared with themselves there."""
+
+    processes: PositiveInt
+    """Of the comparison that this is said of."""
+    floor: float
+    """Relative difference that two copies of one file stay below in 95% of such comparisons."""
+    ci95: tuple[float, float]
+    """Of `floor`, by chi-square: few processes tell a spread badly."""
+    visible: float
+    """Relative difference that is found, by the verdict, in 90% of such comparisons."""
+    process_spread: float
+    """Standard deviation of a process's log ratio of two copies, less what its sitting has in common."""
+    sitting_spread: float
+    """What all processes of a sitting have in common: more processes do not take it away."""
+    n: PositiveInt
+    """Processes that this was learned from."""
+    sittings: PositiveInt
+    models_ms: tuple[float, float]
+    """Latency of the fastest and of the slowest of the files."""
+    period: tuple[str, str]
+    """When the first and the last sitting began; UTC, ISO 8601."""
+
+
 class ComparisonResult(Record):
     comparisons: tuple[Comparison, ...]
     measurements: tuple[Measurement, ...]
+    baseline_log_ratios: tuple[float, ...] = ()
+    """Natural logarithm of the latency of the baseline's second copy over its first, in each process that counted."""
+    device_noise: NoiseFloor | None = None
+    missing: dict[str, str] = {"device_noise": "not looked up"}
+
+    @model_validator(mode="after")
+    def _null_has_a_reason(self) -> Self:
+        if (self.device_noise is None) != ("device_noise" in self.missing):
+            raise ValueError("device_noise is null exactly when `missing` has a reason for it")
+        return self
 
 
 JsonObject = dict[str, Any]
