@@ -3,6 +3,7 @@
     benchmark(model_path, device="host", spec=None) -> Measurement
     benchmark_many(paths, device="host", spec=None) -> list[Measurement]
     compare(paths, device="host", spec=None) -> ComparisonResult
+    noise_floor(path, device="host", spec=None) -> DeviceNoise
     sustained(paths, device="host", spec=None, minutes=10) -> list[SustainedRun]
     open_device(spec) -> Device
     list_devices() -> list[DeviceListing]
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
     from device_bench.devices import list_devices, open_device
     from device_bench.endurance import sustained
     from device_bench.interleave import compare
+    from device_bench.noise_run import noise_floor
 
-__all__ = ["benchmark", "benchmark_many", "compare", "list_devices", "open_device", "sustained"]
+__all__ = ["benchmark", "benchmark_many", "compare", "list_devices", "noise_floor", "open_device", "sustained"]
 
 _HOMES = {
     "benchmark": "device_bench.bench",
     "benchmark_many": "device_bench.bench",
     "compare": "device_bench.interleave",
     "list_devices": "device_bench.devices",
+    "noise_floor": "device_bench.noise_run",
     "open_device": "device_bench.devices",
     "sustained": "device_bench.endurance",
 }

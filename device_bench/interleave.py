@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import log
 from pathlib import Path
+from statistics import median
 
 from device_bench import stats
 from device_bench.accuracy import accuracy_difference
@@ -18,6 +20,7 @@ from device_bench.device import Job, JobResult, Missing, Observer
 from device_bench.devices import open_device
 from device_bench.errors import UsageError
 from device_bench.judge import Subject
+from device_bench.noise import with_device_noise
 from device_bench.records import BenchSpec, Comparison, ComparisonResult, Measurement
 from device_bench.sitting import BASELINE, sit, turn_ratios, with_retries
 
@@ -61,10 +64,13 @@ def compare(
             used = with_retries(partial(opened.power, alone)) if power else NOT_ASKED
             found = time_ops(opened, alone, sitting.results[0].models[i], ops)
             measurements.append(assemble(opened.info(), sitting, i, used, found))
-    return ComparisonResult(
+    again = turn_ratios([process.result for process in sitting.kept], len(names))
+    result = ComparisonResult(
         comparisons=tuple(_comparisons(sitting.results, measurements, subjects, names)),
         measurements=tuple(measurements),
+        baseline_log_ratios=tuple(log(median(rounds)) for rounds in again),
     )
+    return with_device_noise(result, observer or Observer())
 
 
 def _comparisons(
