@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from device_bench.device import Job, ModelRun
 from device_bench.errors import RunnerError, UsageError
@@ -12,6 +13,8 @@ from device_bench.process import last_lines
 from device_bench.records import Record
 
 SENTINEL = "POCKETPRUNE-RESULT "
+
+Instant = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Refusal(Record):
@@ -28,9 +31,16 @@ class Refused(Record):
 class Answer(Record):
     """The runner's answer where everything ran; each runner adds what its runtime and system tell."""
 
-    loop_s: tuple[float, float]
+    loop_s: tuple[Instant, Instant]
     """Start and end of the timed loop on the device's monotonic clock."""
     models: tuple[ModelRun, ...]
+
+    @model_validator(mode="after")
+    def _loop_takes_time(self) -> Self:
+        start_s, end_s = self.loop_s
+        if not end_s > start_s:
+            raise ValueError(f"a timed loop from {start_s} to {end_s} s takes no time")
+        return self
 
 
 def read_answer[AnswerT: Answer](kind: type[AnswerT], stdout: str, stderr: str, job: Job) -> AnswerT:

@@ -117,6 +117,18 @@ class ModelRun(Record):
     missing: dict[str, str]
 
 
+class CpuShares(Record):
+    """Who had the CPUs while models were timed, in seconds of CPU time over `wall_s` seconds of all CPUs together."""
+
+    wall_s: Elapsed
+    others_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    """Other programs and the kernel's interrupts."""
+    stolen_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    """The hypervisor, for other machines than this one."""
+    waited_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None
+    """What the runner's threads together were ready to run and had no CPU; None where nobody counts it."""
+
+
 class JobResult(Record):
     """What came back from one runner process; `missing` says why a None is None."""
 
@@ -125,6 +137,8 @@ class JobResult(Record):
     memory: MemoryUse | None
     thermal: ThermalState | None
     missing: dict[str, str]
+    cpu_shares: CpuShares | None = None
+    """From runners that look; what of it is too much is in `rejections`."""
     rejections: tuple[str, ...] = ()
     """Reasons of the device's own why this must not be believed, such as "charging"."""
 

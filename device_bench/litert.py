@@ -14,6 +14,7 @@ from device_bench.device import Job, JobResult, Missing
 from device_bench.errors import RunnerError
 from device_bench.load import LoadTrace, LoadWindow
 from device_bench.probes.memory import memory_use
+from device_bench.probes.others import CpuTimes, cpu_shares
 from device_bench.process import last_lines
 from device_bench.records import RuntimeInfo, ThermalState
 
@@ -28,6 +29,8 @@ class RunnerOutput(Answer):
     litert_version: str
     status_before: str | None
     status_after: str | None
+    cpus_before: CpuTimes
+    cpus_after: CpuTimes
 
 
 def job_text(job: Job) -> str:
@@ -48,6 +51,9 @@ def read_output(stdout: str, stderr: str, job: Job) -> RunnerOutput:
 def job_result(output: RunnerOutput, thermal: ThermalState | Missing, runner: Path = RUNNER) -> JobResult:
     """A runner's answer with what the device's probes saw meanwhile."""
     memory = memory_use(output.status_before, output.status_after)
+    start_s, end_s = output.loop_s
+    shares = cpu_shares(output.cpus_before, output.cpus_after, end_s - start_s)
+    unseen = {"cpu_shares": shares.reason} if isinstance(shares, Missing) else {}
     if len(output.models) > 1:
         memory = Missing(reason="several models shared one process")
     missing = {"memory": memory, "thermal": thermal}
@@ -55,10 +61,11 @@ def job_result(output: RunnerOutput, thermal: ThermalState | Missing, runner: Pa
         runtime=RuntimeInfo(
             name="litert", version=output.litert_version, runner=runner.name, runner_sha256=_sha256(runner)
         ),
-        models=output.models,
+        models=tuple(model.model_copy(update={"missing": {**model.missing, **unseen}}) for model in output.models),
         memory=None if isinstance(memory, Missing) else memory,
         thermal=None if isinstance(thermal, Missing) else thermal,
         missing={name: value.reason for name, value in missing.items() if isinstance(value, Missing)},
+        cpu_shares=None if isinstance(shares, Missing) else shares,
     )
 
 

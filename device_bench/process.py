@@ -97,6 +97,20 @@ def run_to_end(
     return Finished(exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
 
+class LocalShell:
+    """Runs commands on this machine, as `Shell` says.
+
+    Args:
+        called: what messages call the command.
+    """
+
+    def __init__(self, called: str) -> None:
+        self._called = called
+
+    def run(self, argv: Sequence[str], timeout_s: float = 20.0) -> Finished:
+        return run_to_end(self._called, argv, timeout_s, clean_environment())
+
+
 class BackgroundProcess:
     """A program that runs on until it ends or is stopped; nothing that it prints is lost by either.
 

@@ -71,6 +71,8 @@ class Readiness(Record):
     """Battery and skin at most this warm (degrees Celsius); the measurement waits for it. None does not wait."""
     wait_s: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 600.0
     """Longest wait for the temperature."""
+    max_others_cpus: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = 0.1
+    """How many CPUs' worth of work other programs may do while a model is timed. None allows any load."""
 
 
 class BenchSpec(Record):

@@ -23,6 +23,7 @@ from device_bench.errors import DeviceBenchError, DeviceUnavailableError, UsageE
 from device_bench.known_devices import known_devices
 from device_bench.load import SustainedLoad, watched
 from device_bench.modelfile import check_tflite
+from device_bench.probes import others
 from device_bench.probes.battery import LoadRun
 from device_bench.probes.power_pass import measure_power, power_unavailable
 from device_bench.probes.state import DeviceState, read_state
@@ -174,7 +175,11 @@ class AdbDevice(Device):
             update={
                 "thermal": thermal if isinstance(thermal, ThermalState) else None,
                 "missing": missing,
-                "rejections": (*result.rejections, *rejections(self._readiness, watch.after)),
+                "rejections": (
+                    *result.rejections,
+                    *others.rejections(result.cpu_shares, self._readiness),
+                    *rejections(self._readiness, watch.after),
+                ),
             }
         )
 

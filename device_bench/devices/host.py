@@ -18,11 +18,12 @@ from device_bench.errors import RunnerError, UsageError
 from device_bench.litert import RUNNER, RunnerOutput, job_result, job_text, read_load, read_output
 from device_bench.load import LoadTrace, SustainedLoad, watched
 from device_bench.modelfile import check_tflite
-from device_bench.probes import power
-from device_bench.probes.thermal import ThermalWatch
-from device_bench.process import BackgroundProcess, output_of, run_process
+from device_bench.probes import others, power
+from device_bench.probes.state import DeviceState, read_heat
+from device_bench.probes.throttle import thermal_between
+from device_bench.process import BackgroundProcess, LocalShell, output_of, run_process
 from device_bench.profile import PROFILER, profile_ops
-from device_bench.records import BenchSpec, DeviceInfo, OpTime, PowerUse
+from device_bench.records import BenchSpec, DeviceInfo, OpTime, PowerUse, Readiness
 
 EXAMPLE = "host"
 IDLE_S = 3.0
@@ -50,6 +51,7 @@ class HostDevice(Device):
     def __init__(self, runner: Path = RUNNER, sysfs: Path = Path("/sys")) -> None:
         self._runner = runner
         self._sysfs = sysfs
+        self._readiness = Readiness()
 
     def info(self) -> DeviceInfo:
         return host_info()
@@ -63,10 +65,14 @@ class HostDevice(Device):
                 have = ", ".join(map(str, allowed)) or "none: this system cannot pin a process"
                 raise UsageError(f"affinity {list(spec.affinity)}: pick from the CPUs that there are ({have})")
 
+    def prepare(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
     def run(self, job: Job) -> JobResult:
-        with ThermalWatch(self._sysfs) as watch:
-            output = self._output(job)
-        return job_result(output, watch.state(), self._runner)
+        before = self._heat()
+        output = self._output(job)
+        result = job_result(output, thermal_between(before, self._heat()), self._runner)
+        return result.model_copy(update={"rejections": tuple(others.rejections(result.cpu_shares, self._readiness))})
 
     def power_unavailable(self) -> str | None:
         return power.EnergyCounters(self._sysfs).unavailable()
@@ -92,6 +98,9 @@ class HostDevice(Device):
                 raise RunnerError(f"{job.models[0].path}: {error}") from error
 
         return watched(partial(BackgroundProcess, "the sampler"), run_load, job, str(self._sysfs))
+
+    def _heat(self) -> DeviceState:
+        return read_heat(LocalShell("the heat's script"), str(self._sysfs))
 
     def _argv(self) -> list[str]:
         # -P keeps the runner's folder off its import path: a file there must not shadow a package.

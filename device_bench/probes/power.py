@@ -18,7 +18,6 @@ import numpy as np
 
 from device_bench import stats
 from device_bench.device import Missing
-from device_bench.probes.thermal import read_int
 from device_bench.records import PowerUse
 
 SAMPLE_S = 0.1
@@ -139,6 +138,14 @@ def _windows_mw(trace: Trace) -> list[float]:
             windows.append((trace[i][1] - trace[first][1]) / elapsed_s / 1000)
             first = i
     return windows
+
+
+def read_int(path: Path) -> int | None:
+    """The whole number in a sysfs file; None where it cannot be read or is something else."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _text(path: Path) -> str:

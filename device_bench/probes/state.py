@@ -119,6 +119,11 @@ def read_state(shell: Shell, sysfs: str = "/sys") -> DeviceState:
     return parse_state(shell.run(["sh", "-c", SCRIPT, "sh", sysfs], TIMEOUT_S).stdout)
 
 
+def read_heat(shell: Shell, sysfs: str = "/sys") -> DeviceState:
+    """Heat and clocks alone, as of a machine without storage or screen that we care for; errors as for `read_state`."""
+    return parse_state(shell.run(["sh", "-c", HEAT_SCRIPT, "sh", sysfs], TIMEOUT_S).stdout)
+
+
 def parse_state(text: str) -> DeviceState:
     """The state from what the script printed; never fails, whatever the text is."""
     part = sections(text[:MAX_CHARS], MARK)

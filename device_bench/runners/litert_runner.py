@@ -231,6 +231,34 @@ def process_status() -> str | None:
         return None
 
 
+def cpu_times(threads: int) -> JsonObject:
+    """The kernel's text about all CPUs, and seconds that our threads ran and were ready but waited for a CPU."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waited = waited_s() if threads <= cpus else None  # threads that outnumber their CPUs wait for each other
+    return {"stat": stat_line(), "own_s": time.process_time(), "waited_s": waited}
+
+
+def stat_line() -> str | None:
+    """The line of /proc/stat about all CPUs together (man 5 proc_stat); None where there is none."""
+    try:
+        with open("/proc/stat") as file:
+            return file.readline()
+    except OSError:
+        return None
+
+
+def waited_s() -> float | None:
+    """Of all threads, the time on a run queue: the second number (Documentation/scheduler/sched-stats.rst)."""
+    waited_ns = 0
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/schedstat") as file:
+                waited_ns += int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):  # not every kernel counts it
+        return None
+    return waited_ns / 1e9
+
+
 def forget_peak() -> None:
     """Start the peak (VmHWM) afresh, so that what the imports needed does not count; harmless where it fails."""
     try:
@@ -256,15 +284,19 @@ def run(job: JsonObject) -> JsonObject:
         model.warm_up(job["warmup_runs"])
     gc.collect()
     gc.disable()
+    cpus_before = cpu_times(job["threads"])
     started_s = time.monotonic()
     time_models(models, job)
     ended_s = time.monotonic()
+    cpus_after = cpu_times(job["threads"])
     gc.enable()
     status_after = process_status()
     return {
         "litert_version": litert_version(),
         "status_before": status_before,
         "status_after": status_after,
+        "cpus_before": cpus_before,
+        "cpus_after": cpus_after,
         "loop_s": [started_s, ended_s],
         "models": [model.result() for model in models],
     }

@@ -17,9 +17,10 @@ from device_bench.device import JobResult, ModelRun
 from device_bench.errors import DeviceUnavailableError, TransientDeviceError, UsageError
 from device_bench.records import BenchSpec, DelegateUse, Measurement, ThermalState
 from device_bench.sidecar import Golden, Sidecar, TensorData, sidecar_path
+from tests.busy_machine import ANY_LOAD
 
 REMEDY = "--allow-partial (allow_partial) lets it count"
-QUICK = BenchSpec(warmup_runs=2, timed_runs=20, min_seconds=0.02)
+QUICK = BenchSpec(warmup_runs=2, timed_runs=20, min_seconds=0.02, readiness=ANY_LOAD)
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,9 @@ import pytest
 import device_bench
 from device_bench.errors import UsageError
 from device_bench.records import BenchSpec, ComparisonResult
+from tests.busy_machine import ANY_LOAD
 
-QUICK = BenchSpec(warmup_runs=1, timed_runs=20, min_seconds=0.05)
+QUICK = BenchSpec(warmup_runs=1, timed_runs=20, min_seconds=0.05, readiness=ANY_LOAD)
 
 
 @pytest.fixture

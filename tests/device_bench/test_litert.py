@@ -26,6 +26,8 @@ ANSWER = {
     "litert_version": "2.1.2",
     "status_before": "VmRSS:\t 2048 kB\n",
     "status_after": "VmHWM:\t 5120 kB\n",
+    "cpus_before": {"stat": "cpu  100 0 0 500 0 0 0 0 0 0\n", "own_s": 1.0, "waited_s": 0.0},
+    "cpus_after": {"stat": "cpu  220 0 0 580 0 0 0 0 0 0\n", "own_s": 2.0, "waited_s": 0.01},
     "loop_s": [1.0, 2.0],
     "models": [MODEL],
 }
@@ -46,6 +48,17 @@ def test_a_good_answer():
     assert result.memory is not None and (result.memory.peak_rss_mb, result.memory.model_mb) == (5.0, 3.0)
     assert result.missing == {"thermal": "no zones"}
     assert result.runtime.version == "2.1.2"
+    assert result.cpu_shares is not None
+    assert result.cpu_shares.model_dump() == pytest.approx(
+        {"wall_s": 1.0, "others_s": 0.2, "stolen_s": 0.0, "waited_s": 0.01}
+    )
+
+
+def test_where_the_load_of_others_is_not_seen_the_model_says_why():
+    unseen = {"stat": None, "own_s": 1.0, "waited_s": None}
+    output = RunnerOutput.model_validate({**ANSWER, "cpus_before": unseen, "cpus_after": unseen})
+    result = job_result(output, Missing(reason="no zones"))
+    assert result.cpu_shares is None and "/proc/stat" in result.models[0].missing["cpu_shares"]
 
 
 def test_several_models_in_one_process_have_no_memory_of_their_own():
@@ -79,6 +92,9 @@ def test_a_refused_file_is_the_users_error():
         printed({**ANSWER, "models": [{**MODEL, "blocks": [[1.0, 0.0]]}]}),
         printed({**ANSWER, "models": [{**MODEL, "blocks": [[1.0, float("nan")]]}]}),
         printed({key: value for key, value in ANSWER.items() if key != "loop_s"}),
+        printed({**ANSWER, "loop_s": [2.0, 2.0]}),
+        printed({**ANSWER, "loop_s": [1.0, float("nan")]}),
+        printed({**ANSWER, "cpus_after": {"stat": None, "own_s": float("inf"), "waited_s": None}}),
     ],
 )
 def test_garbage_is_a_runner_error(stdout):

@@ -14,9 +14,10 @@ import pytest
 
 from device_bench.records import BenchSpec, Measurement
 from pipeline.cli import main
+from tests.busy_machine import ANY_LOAD
 from tests.rig.device import RigDevice
 
-QUICK = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=0.05)
+QUICK = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=0.05, readiness=ANY_LOAD)
 MODEL_BYTES = 3 * 2**20
 """Of the fixture `large_model`."""
 MOMENT_S = 20.0

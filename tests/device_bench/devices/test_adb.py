@@ -14,10 +14,11 @@ from device_bench.op_match import is_one_piece
 from device_bench.probes import battery, power_pass, rails
 from device_bench.records import BenchSpec, PowerUse, Readiness
 from device_bench.sidecar import read_sidecar
+from tests.busy_machine import ANY_LOAD
 from tests.device_bench.golden import with_golden
 from tests.rig.device import RigDevice
 
-QUICK = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=0.1)
+QUICK = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=0.1, readiness=ANY_LOAD)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,10 @@ def clean(device: RigDevice) -> bool:
     """Nothing of ours runs there, and nothing but the cache stays."""
     ours = [path for path in device.files(f"{device.storage}/pocketprune") if not path.startswith(("cache", "tools"))]
     return device.processes() == [] and not [path for path in ours if path.startswith(("runs/", "incoming/"))]
+
+
+def ready(**changes: object) -> BenchSpec:
+    return QUICK.model_copy(update={"readiness": ANY_LOAD.model_copy(update=changes)})
 
 
 def bench(model: Path, device: RigDevice, spec: BenchSpec = QUICK):
@@ -124,12 +129,12 @@ def test_a_phone_that_is_not_ready(rig_device: RigDevice, model: Path):
     rig_device.personality("lowbattery")
     with pytest.raises(DeviceUnavailableError, match=r"adb://.*: battery at .* at least 20 %"):
         bench(model, rig_device)
-    assert bench(model, rig_device, QUICK.model_copy(update={"readiness": Readiness(min_battery_percent=0)})).valid
+    assert bench(model, rig_device, ready(min_battery_percent=0)).valid
 
 
 def test_a_hot_phone_is_waited_for(rig_device: RigDevice, model: Path):
     rig_device.personality("hot")
-    impatient = QUICK.model_copy(update={"readiness": Readiness(wait_s=0.0)})
+    impatient = ready(wait_s=0.0)
     with pytest.raises(DeviceUnavailableError, match=r"C after 0 s of waiting: at most 40 C is wanted"):
         bench(model, rig_device, impatient)
     measured = bench(model, rig_device)
@@ -153,7 +158,7 @@ def test_the_screen_is_switched_and_switched_back(rig_device: RigDevice, model: 
         device.prepare(Readiness(screen="on"))
         assert wakefulness(rig_device, "Awake")
     assert wakefulness(rig_device, "Asleep")
-    assert bench(model, rig_device, QUICK.model_copy(update={"readiness": Readiness(screen="on")})).valid
+    assert bench(model, rig_device, ready(screen="on")).valid
 
 
 def test_a_throttled_phone_is_rejected(rig_device: RigDevice, model: Path):

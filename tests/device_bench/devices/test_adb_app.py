@@ -11,10 +11,11 @@ from device_bench.devices import list_devices, open_device
 from device_bench.devices.adb import connect
 from device_bench.errors import DeviceUnavailableError, RunnerError, UsageError
 from device_bench.records import BenchSpec
+from tests.busy_machine import ANY_LOAD
 from tests.device_bench.golden import with_golden
 from tests.rig.device import RigDevice
 
-QUICK = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=0.1)
+QUICK = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=0.1, readiness=ANY_LOAD)
 
 
 @pytest.fixture

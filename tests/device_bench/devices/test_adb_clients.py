@@ -28,7 +28,7 @@ from tests.rig.device import RigDevice
 CLIENT = """
 import json, sys
 import device_bench
-from device_bench.records import BenchSpec
+from device_bench.records import BenchSpec, Readiness
 from device_bench.runners import litert_remote
 
 loops, job_result = [], litert_remote.job_result
@@ -38,7 +38,8 @@ def noted(output, *others):
     return job_result(output, *others)
 
 litert_remote.job_result = noted
-spec = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=float(sys.argv[3]), processes=2)
+any_load = Readiness(max_others_cpus=None)
+spec = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=float(sys.argv[3]), processes=2, readiness=any_load)
 measured = device_bench.benchmark(sys.argv[1], sys.argv[2], spec, power=False)
 print(json.dumps({"valid": measured.valid, "loops": loops}))
 """

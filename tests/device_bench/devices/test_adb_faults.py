@@ -26,6 +26,7 @@ from device_bench.devices import adb as adb_devices
 from device_bench.errors import DeviceBenchError, DeviceUnavailableError, RunnerError, TransientDeviceError
 from device_bench.records import BenchSpec
 from device_bench.runners import litert_remote
+from tests.busy_machine import ANY_LOAD
 from tests.device_bench.devices.garbling import Garbler
 from tests.device_bench.devices.rig_faults import (
     QUICK,
@@ -46,7 +47,7 @@ from tests.device_bench.devices.rig_faults import (
 )
 from tests.rig.device import RigDevice
 
-SPEC = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=1.0)
+SPEC = BenchSpec(warmup_runs=2, timed_runs=10, min_seconds=1.0, readiness=ANY_LOAD)
 CONNECT_S = 1.3  # a lost packet is sent again after 1 s
 
 

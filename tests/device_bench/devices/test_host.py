@@ -1,5 +1,6 @@
 """Faults of the runner and of the machine's files; what the host does right is in test_bench.py."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from device_bench.device import Job, JobModel, Missing
 from device_bench.devices import host
 from device_bench.devices.host import HostDevice
 from device_bench.errors import RunnerError, UsageError
-from device_bench.records import BenchSpec, PowerUse
+from device_bench.records import BenchSpec, PowerUse, ThermalState
+from tests.device_bench.test_litert import ANSWER
 
 JOB = Job.of(BenchSpec(timed_runs=1), (JobModel(path=Path("model.tflite")),))
 
@@ -73,6 +75,39 @@ def test_pinning(tiny_tflite: Path):
     for wrong in ((4095,), ()):
         with pytest.raises(UsageError, match="pick from the CPUs that there are"):
             HostDevice().check(tiny_tflite, BenchSpec(affinity=wrong))
+
+
+RUNNER_THAT_GETS_HOT = """
+import json, sys
+sys.stdin.read()
+open({count!r}, "w").write("9\\n")
+open({zone!r}, "w").write("62500\\n")
+print("POCKETPRUNE-RESULT " + json.dumps({answer!r}))
+"""
+
+
+def test_heat_and_throttling_come_from_readings_before_and_after(tmp_path: Path):
+    """Of two zones the hottest at each end, the clocks of all CPUs, and the processor's own count."""
+    sysfs = tmp_path / "sys"
+    cpus, zones = sysfs / "devices/system/cpu", sysfs / "class/thermal"
+    count, zone = cpus / "cpu0/thermal_throttle/core_throttle_count", zones / "thermal_zone0/temp"
+    files = {count: "7", zone: "41000", zones / "thermal_zone1/temp": "38500"}
+    for cpu, khz in enumerate((1_200_000, 3_400_000)):
+        files[cpus / f"cpu{cpu}/cpufreq/scaling_cur_freq"] = str(khz)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    runner = tmp_path / "runner.py"
+    runner.write_text(RUNNER_THAT_GETS_HOT.format(count=str(count), zone=str(zone), answer=ANSWER))
+    thermal = HostDevice(runner=runner, sysfs=sysfs).run(JOB).thermal
+    assert thermal == ThermalState(start_c=41.0, end_c=62.5, freq_mhz_min=1200.0, freq_mhz_max=3400.0, throttled=True)
+
+
+def test_a_machine_that_shows_no_heat_says_so(tmp_path: Path):
+    runner = tmp_path / "runner.py"
+    runner.write_text("print('POCKETPRUNE-RESULT ' + " + repr(json.dumps(ANSWER)) + ")")
+    result = HostDevice(runner=runner, sysfs=tmp_path / "none").run(JOB)
+    assert result.thermal is None and "no temperature and no clock" in result.missing["thermal"]
 
 
 def test_power_without_counters_costs_nothing_and_says_why(tmp_path: Path):

@@ -7,9 +7,10 @@ import pytest
 import device_bench
 from device_bench.errors import RunnerError
 from device_bench.records import BenchSpec
+from tests.busy_machine import ANY_LOAD
 from tests.rig.device import RigDevice
 
-SPEC = BenchSpec(warmup_runs=2, timed_runs=20, min_seconds=0.1)
+SPEC = BenchSpec(warmup_runs=2, timed_runs=20, min_seconds=0.1, readiness=ANY_LOAD)
 
 
 @pytest.fixture
