@@ -7,8 +7,11 @@ replace another. For INT8 that adds a QUANTIZE and a DEQUANTIZE, which XNNPACK t
 
 from __future__ import annotations
 
+import atexit
 import os
-from functools import lru_cache
+import shutil
+import tempfile
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +47,19 @@ def convert(model: bytes) -> bytes:
     # Without the shapes onnx2tf takes the mean over two axes for a vector, and refuses the linear layer behind it.
     graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model))
     pad_pools_with_zeros(graph)
+    folder = _scratch()
     export_tflite_model_flatbuffer_direct(
-        onnx_graph=graph,
-        output_folder_path="onnx2tf",  # the same at every call: it compiles the schema once per folder, in 0.2 s
-        output_file_name="model",
-        flatbuffer_direct_show_progress=False,
+        onnx_graph=graph, output_folder_path=folder, output_file_name="model", flatbuffer_direct_show_progress=False
     )
-    return Path("onnx2tf", "model_float32.tflite").read_bytes()
+    return Path(folder, "model_float32.tflite").read_bytes()
+
+
+@cache
+def _scratch() -> str:
+    """One folder for as long as the process lasts: onnx2tf compiles the schema once per folder, in 0.2 s."""
+    folder = tempfile.mkdtemp(prefix="pocketprune-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def to_fp16(model: bytes) -> bytes:

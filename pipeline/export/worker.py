@@ -144,5 +144,6 @@ if __name__ == "__main__":
     sys.modules["tensorflow"] = None  # type: ignore[assignment] # `import tensorflow` now says that it is not there
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who then ends this process
     warnings.simplefilter("ignore")
+    tempfile.tempdir = sys.argv[2]  # what a converter leaves lying goes with this folder
     _serve(Connection(int(sys.argv[1])))
     shutil.rmtree(sys.argv[2], ignore_errors=True)  # whoever made this folder was killed before it could
