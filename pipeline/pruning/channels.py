@@ -54,13 +54,22 @@ def rebuild(network: nn.Module, groups: Iterable[ChannelGroup], plan: PruningPla
         ModelError: the plan names a group or a channel count that this network does not have.
     """
     slim = copy.deepcopy(network)
+    for (name, axis), positions in removed_positions(groups, plan).items():
+        _shrink(slim.get_submodule(name), axis, positions.tolist())
+    return slim
+
+
+def removed_positions(groups: Iterable[ChannelGroup], plan: PruningPlan) -> dict[tuple[str, str], Indices]:
+    """What `plan` removes, sorted, by layer and axis ("out" or "in").
+
+    Raises:
+        ModelError: the plan names a group or a channel count that these groups do not have.
+    """
     removed: dict[tuple[str, str], list[Indices]] = {}
     for group, channels in _removed_channels(groups, plan):
         for member in group.members:
             removed.setdefault((member.layer, member.axis), []).append(member.positions_of(channels))
-    for (name, axis), positions in removed.items():
-        _shrink(slim.get_submodule(name), axis, np.unique(np.concatenate(positions)).tolist())
-    return slim
+    return {key: np.unique(np.concatenate(positions)) for key, positions in removed.items()}
 
 
 def verified(
