@@ -5,7 +5,10 @@ from __future__ import annotations
 import queue
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.export.graph import to_onnx
 from pipeline.export.worker import TIMEOUT_S, Worker
@@ -61,12 +64,24 @@ class TfliteConverter:
         """
         return self._threads.submit(self._finish, to_onnx(network, input_shape), path)
 
+    def run(self, path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits that a TFLite file gives here. (N, H, W, C) -> (N, classes)
+
+        Raises:
+            ExportError: LiteRT cannot run it.
+        """
+        result: NDArray[np.float32] = self._call("running the file", "tflite:run", path=str(path), images=images)
+        return result
+
     def _finish(self, model: bytes, path: Path) -> Path:
-        worker = self._idle.get()
-        try:
-            content: bytes = worker.call("tflite conversion", "tflite:convert", model=model)
-        finally:
-            self._idle.put(worker)
+        content: bytes = self._call("tflite conversion", "tflite:convert", model=model)
         with writing(path):
             write_bytes(path, content)
         return path
+
+    def _call(self, stage: str, function: str, **arguments: Any) -> Any:
+        worker = self._idle.get()
+        try:
+            return worker.call(stage, function, **arguments)
+        finally:
+            self._idle.put(worker)
