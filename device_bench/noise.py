@@ -16,7 +16,7 @@ import numpy as np
 from device_bench import stats
 from device_bench.device import Missing, Observer
 from device_bench.noise_store import SelfComparison, Timing, append, default_path, read
-from device_bench.records import BenchSpec, ComparisonResult, NoiseFloor, RuntimeInfo
+from device_bench.records import BenchSpec, ComparisonResult, Measurement, NoiseFloor, RuntimeInfo
 
 MIN_PROCESSES = 10
 """With fewer, the floor itself is not known to a factor of 1.8."""
@@ -52,6 +52,17 @@ def floor(
     if model_ms is not None:
         here = [one for one in here if 1 / ALIKE <= one.median_ms / model_ms <= ALIKE]
     return floor_of_sittings(here, processes)
+
+
+def floor_for(measurement: Measurement, processes: int) -> NoiseFloor | Missing:
+    """What is known of comparisons with such a model, on the device, runtime and spec of a measurement."""
+    return floor(
+        measurement.device.id,
+        measurement.spec,
+        processes,
+        runtime=measurement.runtime,
+        model_ms=measurement.median_ms,
+    )
 
 
 def floor_of(results: Sequence[ComparisonResult], processes: int | None = None) -> NoiseFloor | Missing:
@@ -139,8 +150,7 @@ def with_device_noise(result: ComparisonResult, observer: Observer) -> Compariso
         else:
             if damaged:
                 observer.doing(f"{path}: {damaged} damaged line(s) left out")
-    processes = len(result.baseline_log_ratios) or baseline.spec.processes
-    known = floor(baseline.device.id, baseline.spec, processes, runtime=baseline.runtime, model_ms=baseline.median_ms)
+    known = floor_for(baseline, len(result.baseline_log_ratios) or baseline.spec.processes)
     if isinstance(known, Missing):
         return result.model_copy(update={"device_noise": None, "missing": {"device_noise": known.reason}})
     return result.model_copy(update={"device_noise": known, "missing": {}})

@@ -7,7 +7,7 @@ from pathlib import Path
 from device_bench.device import Missing, Observer
 from device_bench.errors import UsageError
 from device_bench.interleave import compare
-from device_bench.noise import floor, floor_of
+from device_bench.noise import floor_for, floor_of
 from device_bench.records import BenchSpec, DeviceInfo, NoiseFloor, Record, RuntimeInfo, Verdict
 
 COMPARISONS = 4
@@ -63,9 +63,10 @@ def noise_floor(
     last = results[-1].measurements[0]
     found = []
     for processes in PROCESSES:
-        known = floor(last.device.id, spec, processes, runtime=last.runtime, model_ms=last.median_ms)
+        known = floor_for(last, processes)
         # A memory that could not be written has not even these comparisons.
         found.append(floor_of(results, processes) if isinstance(known, Missing) else known)
+    unknown = [known.reason for known in found if isinstance(known, Missing)]
     return DeviceNoise(
         device=last.device,
         runtime=last.runtime,
@@ -75,5 +76,5 @@ def noise_floor(
         verdicts=tuple(result.comparisons[0].verdict for result in results),
         floors=tuple(known for known in found if not isinstance(known, Missing)),
         rejections=() if results[-1].baseline_log_ratios else last.rejections,
-        missing={"floors": known.reason for known in found if isinstance(known, Missing)},
+        missing={"floors": unknown[0]} if unknown else {},
     )
