@@ -197,6 +197,9 @@ def test_power_that_cannot_be_had_has_a_reason(
     rig_device.personality(personality)
     measured = device_bench.benchmark(model, rig_device.spec, QUICK)
     assert measured.valid and measured.power is None and len(measured.missing["power"]) > 20
+    with open_device(rig_device.spec) as device:
+        known = device.power_unavailable()
+    assert known == (None if personality == "unreadable" else measured.missing["power"])
 
 
 def test_devices_are_listed_within_three_seconds_with_a_dead_one_among_them(
