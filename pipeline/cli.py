@@ -74,7 +74,7 @@ def run(
 
 
 @app.command()
-@takes_spec
+@takes_spec()
 def bench(
     models: Annotated[
         list[Path], typer.Argument(help="Model files (.tflite, .mlpackage on Apple's).", metavar="MODEL...")
@@ -144,7 +144,7 @@ def _sustained(
 
 
 @app.command()
-@takes_spec
+@takes_spec(precision=1.0)
 def compare(
     models: Annotated[
         list[Path],
@@ -185,7 +185,7 @@ def compare(
 
         with writing(plot):
             plot_comparison(result, found.names(), plot)
-    if not all(measurement.valid for measurement in result.measurements):
+    if not all(measurement.believed for measurement in result.measurements):
         raise typer.Exit(REJECTED)
 
 

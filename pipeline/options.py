@@ -88,7 +88,20 @@ Runs = Annotated[int, typer.Option(help="At least this many timed runs in each p
 Warmup = Annotated[int, typer.Option(help="Runs before the clock starts.", min=0)]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.", min=1)]
 Processes = Annotated[
-    int, typer.Option(help="Processes that each time the model; two or more give an interval.", min=1)
+    int, typer.Option(help="Processes at least that each time the model; two or more give an interval.", min=1)
+]
+Precision = Annotated[
+    float,
+    typer.Option(
+        metavar="PERCENT",
+        help="Add processes until the 95% interval is this narrow (its half width); 0 adds none.",
+        min=0.0,
+        max=99.0,
+    ),
+]
+MaxProcesses = Annotated[int, typer.Option(help="Processes at most, repeated ones included.", min=1)]
+AllowPartial = Annotated[
+    bool, typer.Option("--allow-partial", help="Count a network that the delegate took only in part.")
 ]
 MinSeconds = Annotated[float, typer.Option(help="At least this long in each process.", min=0.0, callback=_finite)]
 OnAccelerator = Annotated[Accelerator, typer.Option("--accelerator", help="What the network runs on.")]
@@ -106,20 +119,28 @@ MaxStartC = Annotated[
 WaitS = Annotated[float, typer.Option(help="Longest wait (s) for that temperature.", min=0.0, callback=_finite)]
 
 
-def takes_spec(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `make_spec`, and hand it the spec that they make as `spec`."""
-    own = [parameter for parameter in _parameters(command) if parameter.name != "spec"]
-    shared = _parameters(make_spec)
+def takes_spec(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `make_spec`, and hand it the spec that they make as `spec`.
 
-    def called(**given: Any) -> None:
-        spec = make_spec(**{parameter.name: given.pop(parameter.name) for parameter in shared})
-        command(**given, spec=spec)
+    Args:
+        defaults: those of the command's own, by option.
+    """
 
-    called.__name__, called.__doc__ = command.__name__, command.__doc__
-    # Typer reads both: the types from the annotations, the order and the defaults from the signature.
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
-    called.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return called
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [parameter for parameter in _parameters(command) if parameter.name != "spec"]
+        shared = [p.replace(default=defaults.get(p.name, p.default)) for p in _parameters(make_spec)]
+
+        def called(**given: Any) -> None:
+            spec = make_spec(**{parameter.name: given.pop(parameter.name) for parameter in shared})
+            command(**given, spec=spec)
+
+        called.__name__, called.__doc__ = command.__name__, command.__doc__
+        # Typer reads both: the types from the annotations, the order and the defaults from the signature.
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+        called.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        return called
+
+    return decorate
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -135,6 +156,9 @@ def make_spec(
     warmup: Warmup = 10,
     threads: Threads = 1,
     processes: Processes = 3,
+    precision: Precision = 0.0,
+    max_processes: MaxProcesses = 20,
+    allow_partial: AllowPartial = False,
     min_seconds: MinSeconds = 1.0,
     accelerator: OnAccelerator = Accelerator.cpu,
     delegate: ByDelegate = None,
@@ -164,6 +188,9 @@ def make_spec(
         "timed_runs": runs,
         "min_seconds": min_seconds,
         "processes": processes,
+        "precision": precision / 100 or None,
+        "max_processes": max_processes,
+        "allow_partial": allow_partial,
         "threads": threads,
         "accelerator": accelerator.value,
         "delegate": delegate.value if delegate else None,

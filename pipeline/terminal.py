@@ -13,7 +13,7 @@ from rich.table import Table
 from device_bench.devices import DeviceListing
 from device_bench.endurance import SustainedRun, ranks
 from device_bench.op_match import OpPair, is_one_piece, match_ops, unexplained_ms
-from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, OpTime
+from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, OpTime, kind_of
 from device_bench.selftest import SelfTest
 from device_bench.tools import Fetched
 
@@ -32,7 +32,7 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
     for m in measurements:
         interval = m.latency_ms.ci95
         table.add_row(
-            Path(m.artifact.path).name + ("" if m.valid else " REJECTED"),
+            Path(m.artifact.path).name + _mark(m),
             _number(m.latency_ms.median) if m.latency_ms.median is not None else f"mean {m.latency_ms.mean:.4g}",
             f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "-",
             _number(m.latency_ms.p95),
@@ -46,9 +46,33 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
     print(f"runtime: {first.runtime.name} {first.runtime.version}, {first.spec.threads} thread(s)")
     for line in _reasons(measurements):
         print(line)
-    for m in measurements:
+    _print_judgement([Path(m.artifact.path).name for m in measurements], measurements)
+
+
+def _mark(measurement: Measurement) -> str:
+    return "" if measurement.valid else " unstable" if measurement.believed else " REJECTED"
+
+
+def _print_judgement(names: Sequence[str], measurements: Sequence[Measurement]) -> None:
+    """How many processes each took, those that were repeated and why, and what speaks against its figures."""
+    counts: dict[str, list[str]] = {}
+    for name, m in zip(names, measurements, strict=True):
+        if m.believed:
+            counts.setdefault(_counted(m), []).append(name)
+    for count, counted in counts.items():
+        print(_folded(count if len(counted) == len(names) else f"{', '.join(counted)}: {count}"))
+    for name, m in zip(names, measurements, strict=True):
         for rejection in m.rejections:
-            print(f"rejected: {Path(m.artifact.path).name}: {rejection}")
+            print(_folded(f"{name}: {rejection}" if m.believed else f"rejected: {name}: {rejection}"))
+
+
+def _counted(measurement: Measurement) -> str:
+    kept, repeated = len(measurement.latency_ms.processes), len(measurement.rejected)
+    count = _processes(kept)
+    if not repeated:
+        return count
+    why = dict.fromkeys(kind_of(reason) for process in measurement.rejected for reason in process.reasons)
+    return f"{count}, {repeated} repeated: {', '.join(why)}"
 
 
 def _reasons(measurements: Sequence[Measurement] | Sequence[SustainedRun]) -> list[str]:
@@ -79,9 +103,11 @@ def print_comparisons(result: ComparisonResult, names: Sequence[str]) -> None:
     for name, c in zip(names[1:], result.comparisons, strict=True):
         said = _accuracy(c.accuracy) if c.accuracy else _folded(f"not compared\n{c.missing['accuracy']}")
         print(f"accuracy of {name}: {said}")
-    for name, m in zip(names, result.measurements, strict=True):
-        for rejection in m.rejections:
-            print(f"rejected: {name}: {rejection}")
+    _print_judgement(names, result.measurements)
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _folded(text: str) -> str:

@@ -239,9 +239,36 @@ def test_a_rejected_measurement_is_exit_code_4(pocketprune: Any, models: list[Pa
 
 
 @pytest.mark.parametrize("command", ["bench", "compare"])
+def test_repeated_processes_are_counted_and_stored(
+    pocketprune: Any, models: list[Path], tmp_path: Path, command: str
+) -> None:
+    device = "fake://lab?reject=busy:%20others&reject_first=2"
+    outcome = pocketprune(command, *models, "--device", device, "--json", tmp_path / "out.json")
+    assert outcome.code == 0 and "3 processes, 2 repeated: busy" in outcome.out
+    measurement = json.loads((tmp_path / "out.json").read_text())["measurements"][0]
+    assert measurement["valid"] and [one["reasons"] for one in measurement["rejected"]] == [["busy: others"]] * 2
+
+
+def test_compare_marks_what_is_unstable_and_bench_rejects_it(pocketprune: Any, models: list[Path]) -> None:
+    device = ("--device", "fake://lab?noise=0.05", "--max-processes", "6")
+    outcome = pocketprune("compare", *models, *device)
+    assert outcome.code == 0 and "faster" in outcome.out
+    said = " ".join(outcome.out.split())
+    assert "slim.tflite: unstable: the ratio is known to" in said and "(1% was asked for)" in said
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    assert pocketprune("compare", *models, *device, "--precision", "0").out.count("unstable") == 0
+    assert pocketprune("bench", *models, *device).code == 0
+    outcome = pocketprune("bench", *models, *device, "--precision", "2.5")
+    assert outcome.code == 4 and "(2.5% was asked for)" in " ".join(outcome.out.split())
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["bench", "compare"])
 @pytest.mark.parametrize(
     ("option", "message"),
     [
+        (("--precision", "nan"), "Invalid value for '--precision'"),
+        (("--precision", "1", "--max-processes", "1", "--processes", "1"), "one process has no interval"),
         (("--json", "nowhere/x.json"), "nowhere/x.json: its folder does not exist"),
         (("--min-seconds", "nan"), "Invalid value for '--min-seconds'"),
         (("--min-seconds", "inf"), "inf is not a number of seconds"),

@@ -26,9 +26,9 @@ def test_a_run_on_a_device_behind_adb(
         "episodes": 1,
         "reward_from": ["container"],
         "profile": {"fit_variants": 2, "check_variants": 1},
-        "bench": {"warmup_runs": 1, "timed_runs": 5, "min_seconds": 0.02},
+        "bench": {"warmup_runs": 1, "timed_runs": 5, "min_seconds": 0.02, "processes": 1, "precision": None},
     }
-    bench = {"processes": 2, "min_seconds": 0.02, "timed_runs": 5}
+    bench = {"processes": 2, "precision": None, "min_seconds": 0.02, "timed_runs": 5}
     config = tiny_config(device=rig_device.spec, search=search, bench=bench, baseline={"epochs": 1}, controls=[])
     folder = pipeline.run(config, run_dir=tmp_path / "run")
     summary = json.loads((folder / "report" / "summary.json").read_text())

@@ -46,6 +46,7 @@ def tiny_config(**changes: Any) -> dict[str, Any]:
             "episodes": 4,
             "target": {"latency": 0.6, "accuracy_drop": 0.02},
             "profile": {"fit_variants": 6, "check_variants": 2},
+            "bench": {"processes": 1, "precision": None},
             "finalists": 2,
             "finalist_epochs": 1,
             "reward_from": ["fake"],
@@ -53,7 +54,7 @@ def tiny_config(**changes: Any) -> dict[str, Any]:
         "device": "fake://lab",
         "finetune": {"epochs": 2},
         "export": {"tflite": ["fp32"], "coreml": []},
-        "bench": {"processes": 2, "min_seconds": 0.01},
+        "bench": {"processes": 2, "precision": None, "min_seconds": 0.01},
         "controls": ["uniform", "random"],
     }
     for key, value in changes.items():

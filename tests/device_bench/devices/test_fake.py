@@ -41,6 +41,8 @@ def test_it_fails_as_often_as_it_was_told(tmp_path: Path):
         ("fake", UsageError, "needs a name"),
         ("fake://", UsageError, "needs a name"),
         ("fake://x?speed=1", UsageError, "known: ms_per_mb, fail, reject"),
+        ("fake://x?noise=loud", UsageError, "known: ms_per_mb, fail, reject"),
+        ("fake://x?reject=busy&reject_first=-1", UsageError, "known: ms_per_mb, fail, reject"),
         ("fake://x?fail=often", UsageError, "known: ms_per_mb, fail, reject"),
         ("fake://x?ms_per_mb=0", UsageError, "known: ms_per_mb, fail, reject"),
         ("fake://gone", DeviceUnavailableError, "not there"),
