@@ -175,7 +175,7 @@ class EnergyModel:
 
     def ratio(self, latency_ratio: float) -> float:
         """The energy of a network with this latency; it never falls while latency rises."""
-        return latency_ratio ** max(self._products / self._squares, 0.0)
+        return math.pow(latency_ratio, max(self._products / self._squares, 0.0))
 
 
 @dataclass

@@ -84,7 +84,7 @@ def judge_finalists(
                 ratio=comparison.ratio,
                 ci95=comparison.ci95,
                 target_ratio=target,
-                energy=energy and energy.result(episode.plan, target),
+                energy=energy.result(episode.plan, target) if energy else None,
                 validation=recovery.fine_tuned(episode.plan),
             )
         )
