@@ -4,7 +4,7 @@ Every comparison times two copies of its baseline, whose ratio should be 1; `noi
 all processes of a sitting have in common (the state of the machine, the order in which files were loaded) does not
 shrink with their number, as what each is off by alone does, so the two are told apart: an analysis of variance around
 a known mean. Of 40 recorded sittings on a two-core virtual machine, a floor that took all processes for independent
-covered 83 to 87% of the comparisons of three and five processes, this one 94 to 99%.
+covered 83 to 87% of the comparisons of three and five processes, this one 92 to 98%.
 """
 
 from __future__ import annotations

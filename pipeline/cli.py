@@ -93,9 +93,10 @@ def bench(
 ) -> None:
     """Measure model files on a device: latency, memory, and power where the device can."""
     import device_bench
+    from device_bench.noise import floor_for
     from pipeline import progress
     from pipeline.run_folder import write_json, writing
-    from pipeline.terminal import print_measurements
+    from pipeline.terminal import print_device_noise, print_measurements
 
     if plot is not None and minutes is None:
         raise typer.BadParameter(f"{plot}: --plot draws a sustained load; add --sustained MINUTES, or leave it out")
@@ -107,6 +108,7 @@ def bench(
             models, device=device, spec=spec, power=power, observer=progress.DeviceProgress(shown)
         )
     print_measurements(measured)
+    print_device_noise(floor_for(measured[0], spec.processes))
     if json_file:
         with writing(json_file):
             write_json(json_file, {"measurements": measured})
@@ -186,6 +188,33 @@ def compare(
         with writing(plot):
             plot_comparison(result, found.names(), plot)
     if not all(measurement.believed for measurement in result.measurements):
+        raise typer.Exit(REJECTED)
+
+
+@app.command()
+@takes_spec()
+def noise(
+    spec: BenchSpec,
+    model: Annotated[
+        Path | None, typer.Argument(help="Model file; a small network of ours without it.", metavar="[MODEL]")
+    ] = None,
+    device: Device = "host",
+    comparisons: Annotated[int, typer.Option(help="How often the file is compared with itself.", min=1)] = 4,
+    json_file: Json = None,
+) -> None:
+    """Find out what difference can be seen on a device at all, by comparing a file with itself."""
+    from pipeline import progress
+    from pipeline.run_folder import write_json, writing
+    from pipeline.terminal import print_noise
+    from pipeline.trial import find_noise
+
+    with progress.for_stderr() as shown:
+        found = find_noise(device, model, spec, comparisons, shown)
+    print_noise(found)
+    if json_file:
+        with writing(json_file):
+            write_json(json_file, found)
+    if found.rejections:
         raise typer.Exit(REJECTED)
 
 

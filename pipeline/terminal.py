@@ -10,10 +10,12 @@ from textwrap import fill
 from rich.console import Console
 from rich.table import Table
 
+from device_bench.device import Missing
 from device_bench.devices import DeviceListing
 from device_bench.endurance import SustainedRun, ranks
+from device_bench.noise_run import DeviceNoise
 from device_bench.op_match import OpPair, is_one_piece, match_ops, unexplained_ms
-from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, OpTime, kind_of
+from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, NoiseFloor, OpTime, kind_of
 from device_bench.selftest import SelfTest
 from device_bench.tools import Fetched
 
@@ -99,11 +101,55 @@ def print_comparisons(result: ComparisonResult, names: Sequence[str]) -> None:
     baseline = result.measurements[0]
     print(f"baseline: {names[0]}, {baseline.median_ms:.4g} ms")
     print(f"noise floor of this sitting: {result.comparisons[0].noise_floor:.1%}")
+    print_device_noise(result.device_noise or Missing(reason=result.missing["device_noise"]))
     print(f"device: {baseline.device.id} ({baseline.device.kind}), {baseline.device.model}")
     for name, c in zip(names[1:], result.comparisons, strict=True):
         said = _accuracy(c.accuracy) if c.accuracy else _folded(f"not compared\n{c.missing['accuracy']}")
         print(f"accuracy of {name}: {said}")
     _print_judgement(names, result.measurements)
+
+
+def print_device_noise(known: NoiseFloor | Missing) -> None:
+    if isinstance(known, Missing):
+        said = f"not known: {known.reason}"
+    else:
+        said = f"{_floor(known)} with {_processes(known.processes)}; {_learned(known)}"
+    print(_folded(f"noise floor of this device: {said}"))
+
+
+def print_noise(noise: DeviceNoise) -> None:
+    """What can be seen on a device, by how many processes; below it what that was learned from."""
+    if noise.floors:
+        table = _table(("processes", "right"), ("noise floor", "right"), ("95% interval", "right"))
+        table.add_column("found in 90%", justify="right")
+        for one in noise.floors:
+            low, high = one.ci95
+            table.add_row(f"{one.processes}", _floor(one), f"{low:.1%} to {high:.1%}", f"{one.visible:.1%}")
+        _print(table)
+        told = {one.processes: _floor(one) for one in noise.floors}
+        print(f"differences below {told[3]} cannot be told here with 3 processes, below {told[5]} with 5")
+        print(_folded(_learned(noise.floors[0])))
+    else:
+        print(_folded(f"noise floor not known: {noise.missing['floors']}"))
+    called = sum(verdict != "inconclusive" for verdict in noise.verdicts)
+    print(f"now: {len(noise.verdicts)} comparisons of a file with itself, {called} found a difference")
+    print(f"device: {noise.device.id} ({noise.device.kind}), {noise.device.model}, {noise.device.os}")
+    print(f"runtime: {noise.runtime.name} {noise.runtime.version}, {noise.spec.threads} thread(s)")
+    for rejection in noise.rejections:
+        print(_folded(f"rejected: {rejection}"))
+
+
+def _floor(known: NoiseFloor) -> str:
+    return f"{known.floor:.1%}"
+
+
+def _learned(known: NoiseFloor) -> str:
+    low, high = (f"{ms:.2g}" for ms in known.models_ms)
+    span = f"{low} ms" if low == high else f"{low} to {high} ms"
+    return (
+        f"learned from {_processes(known.n)} in {known.sittings} sitting(s) since {known.period[0][:10]}, "
+        f"models of {span}"
+    )
 
 
 def _processes(count: int) -> str:
