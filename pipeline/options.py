@@ -117,6 +117,9 @@ MaxStartC = Annotated[
     float, typer.Option(help="Battery and skin temperature (C) that is waited for.", min=1.0, callback=_finite)
 ]
 WaitS = Annotated[float, typer.Option(help="Longest wait (s) for that temperature.", min=0.0, callback=_finite)]
+MaxOthersCpus = Annotated[
+    float, typer.Option(help="CPUs that other programs may keep busy while a model is timed; inf allows any.", min=0.0)
+]
 
 
 def takes_spec(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -167,6 +170,7 @@ def make_spec(
     min_battery: MinBattery = 20,
     max_start_c: MaxStartC = 40.0,
     wait_s: WaitS = 600.0,
+    max_others_cpus: MaxOthersCpus = 0.1,
 ) -> BenchSpec:
     """How models are timed, from the command line.
 
@@ -182,6 +186,7 @@ def make_spec(
         "min_battery_percent": min_battery,
         "max_start_c": max_start_c,
         "wait_s": wait_s,
+        "max_others_cpus": None if math.isinf(max_others_cpus) else max_others_cpus,
     }
     values = {
         "warmup_runs": warmup,
