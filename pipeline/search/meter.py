@@ -14,9 +14,10 @@ import device_bench
 from device_bench.records import BenchSpec, Comparison, ComparisonResult, DeviceInfo, DeviceKind, RuntimeInfo
 from pipeline.errors import RewardRejectedError
 from pipeline.export import TfliteConverter
-from pipeline.pruning.channels import Scores, make_plan, rebuild
+from pipeline.export.candidates import CandidateExporter
+from pipeline.pruning.channels import Scores
 from pipeline.pruning.groups import ChannelGroup
-from pipeline.records import Architecture, Record
+from pipeline.records import Record
 from pipeline.run_folder import append_json_line, read_json_lines
 
 KeepCounts = Mapping[str, int]
@@ -91,7 +92,11 @@ class LatencyMeter:
 
     @functools.cached_property
     def _dense_file(self) -> Path:
-        return self.converter.convert(self.network, self.input_shape, self.workspace / "dense.tflite")
+        return self._exporter.export({}, self.workspace / "dense.tflite")
+
+    @functools.cached_property
+    def _exporter(self) -> CandidateExporter:
+        return CandidateExporter(self.converter, self.network, self.groups, self.scores, self.input_shape)
 
     @property
     def measurements(self) -> int:
@@ -169,10 +174,10 @@ class LatencyMeter:
             file.unlink(missing_ok=True)
 
     def _export(self, plans: Sequence[KeepCounts]) -> list[Path]:
-        jobs = []
-        for index, plan in enumerate(plans):
-            path = self.workspace / f"candidate-{index}.tflite"
-            jobs.append(self.converter.submit(self._slim(plan), self.input_shape, path))
+        jobs = [
+            self._exporter.submit(plan, self.workspace / f"candidate-{index}.tflite")
+            for index, plan in enumerate(plans)
+        ]
         return [job.result() for job in jobs]
 
     def _compare(self, files: Sequence[Path], spec: BenchSpec) -> ComparisonResult:
@@ -194,11 +199,6 @@ class LatencyMeter:
             f"{self.device_spec}: {ATTEMPTS} measurements in a row were rejected ({'; '.join(sorted(rejections))}); "
             "mend the cause and run again: the search goes on where it stopped"
         )
-
-    def _slim(self, keep_counts: KeepCounts) -> nn.Module:
-        architecture = Architecture(name="candidate", num_classes=1, image_size=self.input_shape[1])
-        plan = make_plan(architecture, self.groups, keep_counts, self.scores, {})
-        return rebuild(self.network, self.groups, plan)
 
 
 def _key(keep_counts: KeepCounts) -> frozenset[tuple[str, int]]:
