@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from device_bench import steadiness
 from device_bench.device import JobModel, JobResult, ModelRun
 from device_bench.records import ArtifactInfo, BenchSpec, DelegateUse, Record
 from device_bench.sidecar import Golden, SidecarAccuracy
@@ -51,7 +52,7 @@ def rejections(result: JobResult, model: ModelRun, golden: Golden | None, spec: 
                 f"wrong answer: differs from the golden outputs by {model.golden_error:.2g} of the largest "
                 f"({allowed:.2g} is allowed)"
             )
-    return reasons
+    return [*reasons, *steadiness.rejections(model)]
 
 
 def delegate_rejections(use: DelegateUse) -> list[str]:

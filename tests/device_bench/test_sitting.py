@@ -101,6 +101,14 @@ def test_a_disturbed_process_is_repeated_and_put_aside(reason: str):
     assert device.seeds == [0, 1, 2]
 
 
+def test_a_process_whose_own_samples_tell_on_it_is_repeated():
+    """Of 400 runs that get 10% slower from first to last."""
+    drifting = tuple(1.0 + 0.1 * i / 400 for i in range(400))
+    one = model_run().model_copy(update={"blocks": (drifting,), "wall_s": sum(drifting) / 1e3})
+    (found,) = measured(Scripted([job_result(one), GOOD]), BenchSpec())
+    assert found.valid and [kind_of(reason) for reason in found.rejected[0].reasons] == ["drifting"]
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
