@@ -106,7 +106,7 @@ def test_a_process_whose_own_samples_tell_on_it_is_repeated():
     drifting = tuple(1.0 + 0.1 * i / 400 for i in range(400))
     one = model_run().model_copy(update={"blocks": (drifting,), "wall_s": sum(drifting) / 1e3})
     (found,) = measured(Scripted([job_result(one), GOOD]), BenchSpec())
-    assert found.valid and [kind_of(reason) for reason in found.rejected[0].reasons] == ["drifting"]
+    assert found.valid and "drifting" in map(kind_of, found.rejected[0].reasons)
 
 
 @pytest.mark.parametrize(

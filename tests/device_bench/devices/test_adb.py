@@ -163,7 +163,7 @@ def test_the_screen_is_switched_and_switched_back(rig_device: RigDevice, model: 
 
 def test_a_throttled_phone_is_rejected(rig_device: RigDevice, model: Path):
     rig_device.personality("throttling")
-    measured = bench(model, rig_device, QUICK.model_copy(update={"min_seconds": 4.0}))
+    measured = bench(model, rig_device, QUICK.model_copy(update={"min_seconds": 4.0, "max_processes": 1}))
     assert measured.thermal.throttled is True and "throttled" in measured.rejections
 
 
