@@ -27,8 +27,8 @@ MAX_AGAINST = 3
 MIN_LEVELS_N = 100
 DENSEST = 0.25
 """Share of the runs that the level is taken from."""
-LEVEL_Z = 4.0
-"""Of normal samples without any level 1% come farther, half of them above it (simulated, 100 to 1,500 samples)."""
+LEVEL_Z = 3.5
+"""Of normal samples 1 to 3% come farther above their level by chance (simulated, 100 to 1,500 samples)."""
 GAP = 0.05
 MIN_WEIGHT = 0.35
 """Of the rarer of two levels: of a rarer one the median takes little notice."""

@@ -20,7 +20,7 @@ TIMEOUT_S = 40.0
 MAX_CHARS = 1_000_000
 TICK_S = 0.01  # time_in_state and /proc/stat count in USER_HZ, 100 on every Linux that phones and boards run
 BATTERY_LIKE = re.compile(r"bat", re.IGNORECASE)
-CPU_COOLING = re.compile(r"cpu", re.IGNORECASE)
+CPU_COOLING = re.compile(r"cpu|^processor$", re.IGNORECASE)  # ACPI calls a PC's "Processor"
 
 # `grep -Hs ""` prints PATH:LINE of every file it may read, in one process, and skips the others without a word.
 # What changes under a load; `heat.py` asks for it again and again.

@@ -80,6 +80,14 @@ def test_a_phone_is_read_by_every_shell(tmp_path: Path, sysfs: Path, sh):
     assert state.temperatures_c == {"VIRTUAL-SKIN": 32.100002, "battery": 29.4, "BIG": 48.0}
 
 
+@pytest.mark.parametrize(
+    ("kind", "cooling"), [("thermal-cpufreq-0", 3), ("cpu-freq-0", 3), ("Processor", 3), ("Fan", None), ("LCD", None)]
+)
+def test_what_cools_a_cpu_down(kind, cooling):
+    text = f"@pocketprune@ heat\ncooling_device0/type:{kind}\ncooling_device0/cur_state:3\n"
+    assert parse_state(text).cpu_cooling == cooling
+
+
 def test_one_round_trip_and_an_empty_answer_is_an_empty_state():
     with ScriptedShell((["sh", "-c", SCRIPT, "sh", "/sys"], "")) as shell:
         state = read_state(shell)
