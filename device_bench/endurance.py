@@ -133,7 +133,8 @@ def ranks(figures: Sequence[float | None]) -> list[int | None]:
 def _try(device: Device, subject: Subject, spec: BenchSpec) -> Measurement:
     """One inference: does the model run there, by what, and is its answer right?"""
     device.observer.doing(f"{Path(subject.artifact.path).name}: one inference")
-    with_retries(partial(device.prepare, spec.readiness.model_copy(update={"max_start_c": None, "max_others_cpus": None})))
+    any_state = spec.readiness.model_copy(update={"max_start_c": None, "max_others_cpus": None})
+    with_retries(partial(device.prepare, any_state))
     job = Job.of(spec, (subject.job_model(),)).model_copy(update={"timed_runs": 1, "min_seconds": 0.0})
     result = with_retries(partial(device.run, job))
     sitting = Sitting(spec.model_copy(update={"processes": 1, "max_processes": 1, "precision": None}), (subject,))
