@@ -16,6 +16,7 @@ from pipeline.pruning.channels import strongest
 from pipeline.search.profile import random_variants
 from pipeline.search.recovery import Recovery
 from pipeline.search.task import make_judge
+from pipeline.search.uniform import round_grid
 from pipeline.subject import Subject
 
 IMAGES = 256
@@ -35,7 +36,8 @@ def main(argv: list[str]) -> int:
     subject = Subject(config, options.run / "baseline" / "model.safetensors")
     judge, recovery = make_judge(subject), Recovery(subject)
     quick, full, quick_s, full_s = [], [], 0.0, 0.0
-    for plan in random_variants(subject.groups, options.plans, config.pruning, seed=0):
+    grid = round_grid(subject.groups, config.pruning)
+    for plan in random_variants(grid, options.plans, config.pruning, seed=0):
         started = time.perf_counter()
         judge.begin()
         for group in subject.groups:

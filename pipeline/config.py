@@ -136,10 +136,12 @@ class SearchBenchSection(TimingSection):
 
 
 class ProfileSection(Section):
-    """The latency table: random variants that it is fitted on, and others that its error is measured on."""
+    """The latency table: random variants that it is fitted on, others that its error is measured on, single layers."""
 
-    fit_variants: PositiveInt = 30
-    check_variants: PositiveInt = 10
+    fit_variants: PositiveInt = 120
+    check_variants: PositiveInt = 20
+    layers: bool | None = None
+    """Whether single layers are timed as well; null does so where the device's runner can in a reasonable time."""
 
 
 class SearchSection(Section):
@@ -158,6 +160,8 @@ class SearchSection(Section):
     """Fine-tuning epochs (with the finetune section's settings) that the finalists are judged after."""
     actions: Literal["around_target", "absolute"] = "around_target"
     """Channel counts offered: around those of the uniform plan that meets the target, or shares of all channels."""
+    staircase: bool = True
+    """Offer the right edges of the steps that the profile measured; else multiples of pruning.round_to."""
     n_actions: Annotated[int, Field(ge=2)] = 9
     action_span: Annotated[float, Field(gt=1.0)] = 1.6
     """`around_target` offers 1/span to span times the uniform plan's channels."""

@@ -10,6 +10,7 @@
     |-- ExportError                a conversion failed, with the stage that it failed in     (exit 1)
     |-- SearchError                the search cannot go on (a replay that disagrees)         (exit 1)
     `-- RewardRejectedError        a search asked to learn from measurements it must not use (exit 4)
+        `-- MeasurementRejectedError   a device that was disturbed all the while; later it may go well
 
 Each message gives the value, the rule and the remedy; each class carries the exit code of the command line.
 """
@@ -55,3 +56,7 @@ class SearchError(PipelineError):
 
 class RewardRejectedError(PipelineError):
     exit_code = 4
+
+
+class MeasurementRejectedError(RewardRejectedError):
+    pass

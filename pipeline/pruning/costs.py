@@ -14,6 +14,9 @@ from torch import nn
 from pipeline.pruning.groups import ChannelGroup, is_depthwise
 
 Counts = NDArray[np.float64]
+Size = tuple[int, int]
+"""Height and width."""
+LayerKind = Literal["dense", "depthwise", "linear"]
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,26 @@ class LayerShape:
     """One convolution or linear layer as it ran on one image; a linear layer has one output pixel."""
 
     name: str
-    kind: Literal["dense", "depthwise", "linear"]
+    kind: LayerKind
     in_channels: int
     out_channels: int
-    kernel: int
-    """Taps of one filter in one input channel: K_h x K_w."""
-    out_pixels: int
-    in_pixels: int
+    kernel_size: Size
+    in_size: Size
+    out_size: Size
     has_bias: bool
+
+    @property
+    def kernel(self) -> int:
+        """Taps of one filter in one input channel: K_h x K_w."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    @property
+    def in_pixels(self) -> int:
+        return self.in_size[0] * self.in_size[1]
+
+    @property
+    def out_pixels(self) -> int:
+        return self.out_size[0] * self.out_size[1]
 
 
 @dataclass(frozen=True)
@@ -120,19 +135,11 @@ def _layer_shapes(network: nn.Module, input_shape: tuple[int, int, int]) -> list
 
     def note(layer: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
         if isinstance(layer, nn.Conv2d):
-            kind: Literal["dense", "depthwise"] = "depthwise" if is_depthwise(layer) else "dense"
-            # Grouped convolutions are dense ones with fewer inputs per filter.
-            inputs_per_filter = layer.in_channels if kind == "depthwise" else layer.in_channels // layer.groups
-            kernel = layer.kernel_size[0] * layer.kernel_size[1]
-            pixels = output.shape[-1] * output.shape[-2], inputs[0].shape[-1] * inputs[0].shape[-2]
-            shapes.append(
-                LayerShape(
-                    names[layer], kind, inputs_per_filter, layer.out_channels, kernel, *pixels, layer.bias is not None
-                )
-            )
+            shapes.append(_convolution_shape(names[layer], layer, inputs[0], output))
         elif isinstance(layer, nn.Linear):
-            has_bias = layer.bias is not None
-            shapes.append(LayerShape(names[layer], "linear", layer.in_features, layer.out_features, 1, 1, 1, has_bias))
+            has_bias, one = layer.bias is not None, (1, 1)
+            channels = layer.in_features, layer.out_features
+            shapes.append(LayerShape(names[layer], "linear", *channels, one, one, one, has_bias))
 
     hooks = [layer.register_forward_hook(note) for layer in names if isinstance(layer, nn.Conv2d | nn.Linear)]
     training = network.training
@@ -144,6 +151,21 @@ def _layer_shapes(network: nn.Module, input_shape: tuple[int, int, int]) -> list
         for hook in hooks:
             hook.remove()
     return shapes
+
+
+def _convolution_shape(name: str, layer: nn.Conv2d, images: torch.Tensor, output: torch.Tensor) -> LayerShape:
+    kind: LayerKind = "depthwise" if is_depthwise(layer) else "dense"
+    return LayerShape(
+        name=name,
+        kind=kind,
+        # Grouped convolutions are dense ones with fewer inputs per filter.
+        in_channels=layer.in_channels if kind == "depthwise" else layer.in_channels // layer.groups,
+        out_channels=layer.out_channels,
+        kernel_size=(layer.kernel_size[0], layer.kernel_size[1]),
+        in_size=(images.shape[-2], images.shape[-1]),
+        out_size=(output.shape[-2], output.shape[-1]),
+        has_bias=layer.bias is not None,
+    )
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.config import PruningSection
-from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import PruningPlan
 from pipeline.search.latency import LatencySource
 from pipeline.search.meter import KeepCounts, LatencyMeter
 from pipeline.search.recovery import Recovery
-from pipeline.search.uniform import scaled_counts, share_at
+from pipeline.search.uniform import KeepGrid, scaled_counts, share_at
 
 NEIGHBOURS = (0.94, 0.97, 1.0, 1.03, 1.06)
 """Shares around the predicted one that are measured, relative to it; the nearest in measured latency is taken."""
@@ -20,33 +18,33 @@ SPREAD = 0.5
 """Standard deviation of the logarithm of a group's weight in the random control."""
 
 
-def group_weights(name: str, groups: Sequence[ChannelGroup], seed: int) -> dict[str, float]:
+def group_weights(name: str, grid: KeepGrid, seed: int) -> dict[str, float]:
     """How much more than the common share each group keeps: 1 for `uniform`, drawn at random for `random`."""
     if name == "uniform":
-        return dict.fromkeys((group.name for group in groups), 1.0)
+        return dict.fromkeys(grid, 1.0)
     rng = np.random.default_rng(seed)
-    return {group.name: float(np.exp(rng.normal(0.0, SPREAD))) for group in groups}
+    return {group: float(np.exp(rng.normal(0.0, SPREAD))) for group in grid}
 
 
 def control_plan(
     name: str,
     pruned: Mapping[str, int],
     *,
-    groups: Sequence[ChannelGroup],
+    grid: KeepGrid,
     recovery: Recovery,
     source: LatencySource,
     meter: LatencyMeter,
-    settings: PruningSection,
+    min_keep: float,
     seed: int,
 ) -> PruningPlan:
     """The control whose latency, measured in one sitting with the pruned plan, comes nearest to it."""
-    weights = group_weights(name, groups, seed)
+    weights = group_weights(name, grid, seed)
 
     def counts_at(share: float) -> dict[str, int]:
-        return scaled_counts(groups, weights, share, settings)
+        return scaled_counts(grid, weights, share)
 
     wanted = source.step(pruned).ratio
-    share = share_at(wanted, lambda s: source.step(counts_at(s)).ratio, lowest=settings.min_keep)
+    share = share_at(wanted, lambda s: source.step(counts_at(s)).ratio, lowest=min_keep)
     candidates: list[KeepCounts] = []
     for factor in NEIGHBOURS:
         counts = counts_at(min(1.0, share * factor))

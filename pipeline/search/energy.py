@@ -16,7 +16,7 @@ import device_bench
 from device_bench.records import BenchSpec, DeviceInfo, Measurement, PowerUse, RuntimeInfo
 from pipeline.config import Config
 from pipeline.errors import RewardRejectedError
-from pipeline.records import EnergyAnswer, EnergySourceName, Record
+from pipeline.records import EnergyAnswer, EnergySourceName, LatencySourceName, Record
 from pipeline.run_folder import append_json_line, read_json_lines
 from pipeline.search.latency import LatencyAnswer, LatencySource
 from pipeline.search.meter import KeepCounts, LatencyMeter
@@ -205,9 +205,9 @@ class EnergyAndLatency:
         answer = self.latency.end(keep_counts)
         return self._with(answer, self._observe(keep_counts, predicted), "measured")
 
-    def recall(self, keep_counts: KeepCounts) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
         predicted = self.latency.step(keep_counts).ratio
-        self.latency.recall(keep_counts)
+        self.latency.recall(keep_counts, source)
         self._observe(keep_counts, predicted)
 
     def result(self, keep_counts: KeepCounts, latency_target: float) -> EnergyResult:

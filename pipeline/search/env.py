@@ -154,7 +154,7 @@ class PruneEnv(gym.Env[State, np.int64]):
         )
         if last:
             walk.keep_counts = dict(recorded.plan)
-            self.task.latency.recall(walk.keep_counts)
+            self.task.latency.recall(walk.keep_counts, step.latency_source)
         return step.evaluation, latency
 
     def _record(

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from pipeline.config import TargetSection
+from pipeline.errors import MeasurementRejectedError
 from pipeline.records import EnergyAnswer, LatencySourceName, Record, counts_latency
 from pipeline.search.latency_table import LatencyModel, TableError
 from pipeline.search.meter import KeepCounts, LatencyMeter
@@ -63,8 +62,8 @@ class LatencySource(Protocol):
     def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
         """What it costs at the end of an episode."""
 
-    def recall(self, keep_counts: KeepCounts) -> None:
-        """Take note of an `end` that was answered before the search was interrupted."""
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
+        """Take note of an `end` that was answered, by `source`, before the search was interrupted."""
 
 
 def target_ratio(target: TargetSection, dense_ms: float) -> float:
@@ -89,7 +88,7 @@ class Measured:
     def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
         return self.step(keep_counts)
 
-    def recall(self, keep_counts: KeepCounts) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
         """Nothing to learn: the answers are in the meters' logs."""
 
 
@@ -107,41 +106,48 @@ class Tabled:
     def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
         return self.step(keep_counts)
 
-    def recall(self, keep_counts: KeepCounts) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
         """Nothing to learn: the table stays as it is."""
 
 
 @dataclass
 class Hybrid:
-    """The table at every step, a measurement at the end of every episode, which also corrects the table."""
+    """The table at every step, a measurement at the end of every episode, which also corrects the table.
+
+    Where a measurement is rejected, the table answers instead and learns nothing: what is not to be believed is not
+    rewarded, and a search of hours does not end because somebody used the machine for a minute.
+    """
 
     tabled: Tabled
     measured: Measured
     errors: list[float] = field(default_factory=list)
-    """Relative error of the table on each plan that was then measured."""
+    """What the table said of each plan that was then measured: predicted / measured - 1, on the worst device."""
 
     def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
         return self.tabled.step(keep_counts)
 
     def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
-        for model, meter in zip(self.tabled.models, self.measured.meters, strict=True):
-            self._correct(model, keep_counts, meter.measure(keep_counts).ratio)
-        return self.measured.end(keep_counts)
+        try:
+            answer = self.measured.end(keep_counts)
+        except MeasurementRejectedError:
+            return self.tabled.end(keep_counts)
+        self._correct(keep_counts)
+        return answer
 
-    def recall(self, keep_counts: KeepCounts) -> None:
-        for model, meter in zip(self.tabled.models, self.measured.meters, strict=True):
-            self._correct(model, keep_counts, meter.measure(keep_counts).ratio)
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
+        if source == "measured":
+            self._correct(keep_counts)
 
-    def _correct(self, model: LatencyModel, keep_counts: KeepCounts, ratio: float) -> None:
-        self.errors.append(abs(model.ratio(keep_counts) / ratio - 1.0))
-        model.observe(keep_counts, ratio)
+    def _correct(self, keep_counts: KeepCounts) -> None:
+        missed = []
+        for model, meter in zip(self.tabled.models, self.measured.meters, strict=True):
+            ratio = meter.measure(keep_counts).ratio
+            missed.append(model.ratio(keep_counts) / ratio - 1.0)
+            model.observe(keep_counts, ratio)
+        self.errors.append(max(missed, key=abs))
 
     def error(self) -> TableError | None:
-        if not self.errors:
-            return None
-        return TableError(
-            median=float(np.median(self.errors)), p90=float(np.percentile(self.errors, 90)), n=len(self.errors)
-        )
+        return TableError.of(self.errors) if self.errors else None
 
 
 def _answer(ratio: float, dense_ms: float, target: TargetSection, source: LatencySourceName) -> LatencyAnswer:

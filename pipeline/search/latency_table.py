@@ -1,8 +1,7 @@
 """A device's latency table: what a network with given channel counts costs there, without building it.
 
-A non-negative sum over features of the operations, fitted to variants that were really measured on the device, each
-interleaved with the dense network so that only the ratio counts. The features know that kernels work in tiles: output
-channels are rounded up to 16 and pixels to 6.
+It serves one device, runtime and spec, and answers between the channel counts that were measured: everything else it
+refuses. The fit behind it is `latency_model.py`, the single layers' times `layer_times.py`.
 """
 
 from __future__ import annotations
@@ -12,37 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from device_bench.records import BenchSpec, DeviceInfo, RuntimeInfo
 from pipeline.errors import SearchError
 from pipeline.pruning.costs import NetworkShape
 from pipeline.records import Record
+from pipeline.search.latency_model import EstimatorName, Features, TablePoint, fit
+from pipeline.search.layer_times import LayerTime, LayerTimes
 
-Floats = NDArray[np.float64]
-CHANNEL_TILE = 16
-PIXEL_TILE = 6
 RECENT = 8
 """How many of the last measurements correct the fit where the search is."""
-FEATURES = (
-    "pointwise_work",
-    "spatial_work",
-    "depthwise_work",
-    "linear_work",
-    "dense_bytes",
-    "depthwise_bytes",
-    "weight_bytes",
-    "channel_tiles",
-    "constant",
-)
-
-
-class TablePoint(Record):
-    """One measured variant: its channel counts, and its latency over the dense network's in the same sitting."""
-
-    keep_counts: dict[str, int]
-    ratio: float
 
 
 class TableError(Record):
@@ -51,6 +29,14 @@ class TableError(Record):
     median: float
     p90: float
     n: int
+    worst: float | None = None
+
+    @classmethod
+    def of(cls, errors: Sequence[float]) -> TableError:
+        """From signed or absolute relative errors, at least one of them."""
+        sizes = np.abs(errors)
+        median, p90 = (float(value) for value in np.percentile(sizes, (50, 90)))
+        return cls(median=median, p90=p90, n=len(sizes), worst=float(sizes.max()))
 
 
 class LatencyTable(Record):
@@ -64,19 +50,32 @@ class LatencyTable(Record):
     channels: dict[str, int]
     smallest: dict[str, int]
     points: tuple[TablePoint, ...]
+    layers: tuple[LayerTime, ...]
+    """Single layers, timed alone; none where the device cannot time hundreds of files in a reasonable time."""
+    estimator: EstimatorName
+    steps: dict[str, tuple[int, ...]]
+    """The right edges of each group's measured staircase: the channel counts that are worth offering."""
     error: TableError | None
+    errors: dict[EstimatorName, TableError]
+    """Of each estimator that was tried, on the same variants as `error`."""
+    missing: dict[str, str]
 
-    def require(self, device: DeviceInfo, spec: BenchSpec) -> Self:
-        """Itself, if it was built on this device with this spec.
+    def require(self, device: DeviceInfo, runtime: RuntimeInfo, spec: BenchSpec) -> Self:
+        """Itself, if it was built on this device, with this runtime and spec.
 
         Raises:
             SearchError: it was not; a table of another device says nothing about this one.
         """
-        if (self.device.id, self.spec) != (device.id, spec):
-            raise SearchError(
-                f"the latency table was built on {self.device.id} with {self.spec}, and is asked about {device.id} "
-                f"with {spec}; run the profile stage for this device (--fresh)"
-            )
+        for name, mine, asked in (
+            ("device", self.device.id, device.id),
+            ("runtime", self.runtime, runtime),
+            ("spec", self.spec, spec),
+        ):
+            if mine != asked:
+                raise SearchError(
+                    f"the latency table of {self.built_at} was built with {name} {mine}, and is asked about {asked}; "
+                    "run the profile stage again (--fresh)"
+                )
         return self
 
 
@@ -84,11 +83,13 @@ class LatencyModel:
     """The fit behind a table; `observe` adds what was measured since, and fits again."""
 
     def __init__(self, shape: NetworkShape, table: LatencyTable) -> None:
-        self._shape = shape
         self.table = table
-        dense = TablePoint(keep_counts=dict(table.channels), ratio=1.0)
+        times = LayerTimes(shape, table.layers) if table.layers else None
+        self._features = Features(shape, times, table.estimator)
+        dense = TablePoint(keep_counts=dict(table.channels), ratio=1.0, sitting=-1)
         self._points = [dense, *table.points]
-        self._weights = _fit(shape, self._points)
+        self._rows = self._features.rows(self._points)
+        self._weights = fit(self._rows, self._points)
         self._recent: deque[TablePoint] = deque(maxlen=RECENT)
         self._correction = 1.0
 
@@ -102,62 +103,26 @@ class LatencyModel:
             low, high = self.table.smallest.get(name, 0), self.table.channels.get(name, 0)
             if not low <= count <= high:
                 raise SearchError(
-                    f"the latency table holds {low} to {high} channels for {name}, and was asked about {count}; "
-                    "run the profile stage again with this pruning section (--fresh)"
+                    f"the latency table of {self.table.built_at} ({self.table.device.model}, "
+                    f"{self.table.runtime.name} {self.table.runtime.version}) holds {low} to {high} channels for "
+                    f"{name}, and was asked about {count}; run the profile stage again with this pruning section "
+                    "(--fresh)"
                 )
         return self._correction * self._fitted(keep_counts)
 
     def observe(self, keep_counts: Mapping[str, int], ratio: float) -> None:
         """Fit again with this point; what the fit still misses on the last few points corrects what comes next."""
-        point = TablePoint(keep_counts=dict(keep_counts), ratio=ratio)
+        sitting = max(point.sitting for point in self._points) + 1
+        point = TablePoint(keep_counts=dict(keep_counts), ratio=ratio, sitting=sitting)
         self._points.append(point)
+        self._rows = np.vstack([self._rows, self._features.row(keep_counts)])
         self._recent.append(point)
-        self._weights = _fit(self._shape, self._points)
+        self._weights = fit(self._rows, self._points)
         self._correction = float(np.median([p.ratio / self._fitted(p.keep_counts) for p in self._recent]))
 
+    def errors(self, points: Sequence[TablePoint]) -> list[float]:
+        """Signed relative errors, predicted / measured - 1."""
+        return [self.ratio(point.keep_counts) / point.ratio - 1.0 for point in points]
+
     def _fitted(self, keep_counts: Mapping[str, int]) -> float:
-        return float(features(self._shape, keep_counts) @ self._weights)
-
-
-def features(shape: NetworkShape, keep_counts: Mapping[str, int]) -> Floats:
-    """(9,) the FEATURES of one network, each summed over its layers, in millions."""
-    inputs, outputs = shape.channels(keep_counts)
-    tiles = np.ceil(outputs / CHANNEL_TILE) * CHANNEL_TILE
-    out_pixels, in_pixels, kernel = (
-        np.array([getattr(layer, name) for layer in shape.layers], dtype=np.float64)
-        for name in ("out_pixels", "in_pixels", "kernel")
-    )
-    kinds = np.array([layer.kind for layer in shape.layers])
-    pixel_tiles = np.ceil(out_pixels / PIXEL_TILE) * PIXEL_TILE
-    work = pixel_tiles * inputs * kernel * tiles
-    activations = 4.0 * (in_pixels * inputs + out_pixels * outputs)
-    weights = 4.0 * kernel * outputs * np.where(kinds == "depthwise", 1.0, inputs)
-    dense, depthwise, linear = kinds == "dense", kinds == "depthwise", kinds == "linear"
-    pointwise = dense & (kernel == 1)
-    rows = (
-        work @ pointwise,
-        work @ (dense & ~pointwise),
-        (out_pixels * kernel * tiles) @ depthwise,
-        (inputs * tiles) @ linear,
-        activations @ dense,
-        activations @ depthwise,
-        weights.sum(),
-        tiles.sum(),
-        1e6,
-    )
-    return np.array(rows) / 1e6
-
-
-def _fit(shape: NetworkShape, points: Sequence[TablePoint]) -> Floats:
-    """Non-negative weights (9,) with the least squared *relative* error over the points."""
-    rows = np.array([features(shape, point.keep_counts) / point.ratio for point in points])
-    scale = rows.max(axis=0)
-    scale[scale == 0] = 1.0
-    weights, _ = nnls(rows / scale, np.ones(len(points)))
-    result: Floats = weights / scale
-    return result
-
-
-def relative_errors(model: LatencyModel, points: Sequence[TablePoint]) -> TableError:
-    errors = np.array([abs(model.ratio(point.keep_counts) / point.ratio - 1.0) for point in points])
-    return TableError(median=float(np.median(errors)), p90=float(np.percentile(errors, 90)), n=len(points))
+        return float(self._features.row(keep_counts) @ self._weights)

@@ -12,7 +12,7 @@ from torch import nn
 
 import device_bench
 from device_bench.records import BenchSpec, Comparison, ComparisonResult, DeviceInfo, DeviceKind, RuntimeInfo
-from pipeline.errors import RewardRejectedError
+from pipeline.errors import MeasurementRejectedError, RewardRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.export.candidates import CandidateExporter
 from pipeline.pruning.channels import Scores
@@ -21,13 +21,14 @@ from pipeline.records import Record
 from pipeline.run_folder import append_json_line, read_json_lines
 
 KeepCounts = Mapping[str, int]
-ATTEMPTS = 3
 TOGETHER = 5
 """How many variants share one sitting with the dense network."""
 FRESH_PROCESSES = 3
 """Processes of a measurement that a decision rests on: between processes the same file moves by some per cent."""
 OF_THE_NETWORK = ("partially delegated", "not delegated", "wrong answer")
-"""Rejections that another attempt cannot change."""
+"""Rejections that are not the device's."""
+A_LOOK = BenchSpec(warmup_runs=0, timed_runs=1, min_seconds=0.0)
+"""Enough to see which runtime answers."""
 
 
 class MeasuredPlan(Record):
@@ -43,6 +44,23 @@ class MeasuredPlan(Record):
     ratio: float
     """Interleaved, so not exactly latency_ms / dense_ms."""
     noise_floor: float
+    processes: int
+    repeated: int
+    """Processes that were rejected and repeated in its sitting."""
+    unstable: str | None
+    """Why it is known less well than the spec asks for; None where it is known well enough."""
+    started_at: str
+
+
+class RejectedPlan(Record):
+    """One line of `rejections.jsonl`: a network whose measurement was rejected, and so never rewarded."""
+
+    keep_counts: dict[str, int]
+    device_spec: str
+    spec: BenchSpec
+    reasons: tuple[str, ...]
+    processes: int
+    """How many were rejected."""
     started_at: str
 
 
@@ -72,12 +90,27 @@ class LatencyMeter:
     workspace: Path
     """A folder for exported files; they are removed once they have been measured."""
     converter: TfliteConverter
-    _known: dict[frozenset[tuple[str, int]], MeasuredPlan] = field(default_factory=dict)
+    _logged: list[MeasuredPlan] = field(default_factory=list)
+    _rejected: list[RejectedPlan] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for line in read_json_lines(MeasuredPlan, self.log):
-            if (line.device_spec, line.spec) == (self.device_spec, self.spec):
-                self._known[_key(line.keep_counts)] = line
+        asked = (self.device_spec, self.spec)
+        lines = read_json_lines(MeasuredPlan, self.log)
+        self._logged = [line for line in lines if (line.device_spec, line.spec) == asked]
+        rejected = read_json_lines(RejectedPlan, self._rejection_log)
+        self._rejected = [line for line in rejected if (line.device_spec, line.spec) == asked]
+
+    @property
+    def _rejection_log(self) -> Path:
+        return self.log.with_name("rejections.jsonl")
+
+    @functools.cached_property
+    def _known(self) -> dict[frozenset[tuple[str, int]], MeasuredPlan]:
+        """What the log holds of this device and the runtime that answers there now."""
+        if not self._logged:
+            return {}
+        here = (self.device.id, self.runtime)
+        return {_key(line.keep_counts): line for line in self._logged if (line.device.id, line.runtime) == here}
 
     @functools.cached_property
     def device(self) -> DeviceInfo:
@@ -91,17 +124,35 @@ class LatencyMeter:
         return info
 
     @functools.cached_property
+    def runtime(self) -> RuntimeInfo:
+        """What runs networks on the device now; asked once, with one inference."""
+        return device_bench.benchmark(self._dense_file, self.device_spec, A_LOOK, power=False).runtime
+
+    @functools.cached_property
     def _dense_file(self) -> Path:
         return self._exporter.export({}, self.workspace / "dense.tflite")
+
+    @property
+    def dense_bytes(self) -> int:
+        """Size of the dense network's file."""
+        return self._dense_file.stat().st_size
 
     @functools.cached_property
     def _exporter(self) -> CandidateExporter:
         return CandidateExporter(self.converter, self.network, self.groups, self.scores, self.input_shape)
 
     @property
-    def measurements(self) -> int:
-        """How many networks have been measured for the search."""
-        return len(self._known)
+    def measured(self) -> Sequence[MeasuredPlan]:
+        """The networks measured for the search, in no particular order."""
+        return tuple(self._known.values())
+
+    @property
+    def rejected(self) -> Sequence[RejectedPlan]:
+        return tuple(self._rejected)
+
+    def known(self, keep_counts: KeepCounts) -> MeasuredPlan | None:
+        """What the log says of a plan; nothing is measured."""
+        return self._known.get(_key(keep_counts))
 
     def measure(self, keep_counts: KeepCounts) -> MeasuredPlan:
         return self.measure_many([keep_counts])[0]
@@ -109,15 +160,17 @@ class LatencyMeter:
     def measure_many(
         self, plans: Sequence[KeepCounts], on_result: Callable[[int], None] | None = None
     ) -> list[MeasuredPlan]:
-        """Measure plans, TOGETHER at a time: export them all, then time them in one sitting."""
-        missing = {_key(plan): plan for plan in plans}
-        missing = {key: plan for key, plan in missing.items() if key not in self._known}
-        names = list(missing)
-        for first in range(0, len(names), TOGETHER):
-            chunk = names[first : first + TOGETHER]
-            self._measure_chunk([missing[key] for key in chunk])
+        """Measure plans, TOGETHER at a time: export them all, then time them in one sitting.
+
+        Raises:
+            MeasurementRejectedError: the device was disturbed for as long as it was tried.
+            RewardRejectedError: no measurement of this device or network may pay a reward.
+        """
+        missing = list({_key(plan): plan for plan in plans if self.known(plan) is None}.values())
+        for first in range(0, len(missing), TOGETHER):
+            self._measure_chunk(missing[first : first + TOGETHER])
             if on_result:
-                on_result(min(first + TOGETHER, len(names)))
+                on_result(min(first + TOGETHER, len(missing)))
         return [self._known[_key(plan)] for plan in plans]
 
     def fresh(self, plans: Sequence[KeepCounts]) -> Sitting:
@@ -128,10 +181,8 @@ class LatencyMeter:
         for sitting in read_json_lines(Sitting, log):
             if (sitting.device_spec, sitting.spec, list(sitting.plans)) == (self.device_spec, spec, wanted):
                 return sitting
-        files = self._export(plans)
-        result = self._compare([self._dense_file, *files], spec)
-        for file in files:
-            file.unlink(missing_ok=True)
+        result = self.sit(plans, spec)
+        self._require_believed(result, plans)
         sitting = Sitting(
             device_spec=self.device_spec,
             spec=spec,
@@ -151,9 +202,22 @@ class LatencyMeter:
         finally:
             file.unlink(missing_ok=True)
 
-    def _measure_chunk(self, plans: Sequence[KeepCounts]) -> None:
+    def sit(self, plans: Sequence[KeepCounts], spec: BenchSpec) -> ComparisonResult:
+        """The plans against the dense network in one new sitting; nothing is looked up or written down."""
+        assert self.device  # refuses a kind of device that must not pay a reward
         files = self._export(plans)
-        result = self._compare([self._dense_file, *files], self.spec)
+        try:
+            return self.compare_with_dense(files, spec)
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+    def compare_with_dense(self, files: Sequence[Path], spec: BenchSpec) -> ComparisonResult:
+        return device_bench.compare([self._dense_file, *files], device=self.device_spec, spec=spec)
+
+    def _measure_chunk(self, plans: Sequence[KeepCounts]) -> None:
+        result = self.sit(plans, self.spec)
+        self._require_believed(result, plans)
         dense = result.measurements[0]
         for plan, comparison, measurement in zip(plans, result.comparisons, result.measurements[1:], strict=True):
             line = MeasuredPlan(
@@ -166,12 +230,13 @@ class LatencyMeter:
                 dense_ms=dense.median_ms,
                 ratio=comparison.ratio,
                 noise_floor=comparison.noise_floor,
+                processes=len(measurement.latency_ms.processes),
+                repeated=len(measurement.rejected),
+                unstable=next(iter(measurement.rejections), None),
                 started_at=measurement.started_at,
             )
             append_json_line(self.log, line)
             self._known[_key(plan)] = line
-        for file in files:
-            file.unlink(missing_ok=True)
 
     def _export(self, plans: Sequence[KeepCounts]) -> list[Path]:
         jobs = [
@@ -180,24 +245,35 @@ class LatencyMeter:
         ]
         return [job.result() for job in jobs]
 
-    def _compare(self, files: Sequence[Path], spec: BenchSpec) -> ComparisonResult:
-        """Compare, again up to ATTEMPTS times while a measurement is rejected: a rejected one is never rewarded."""
-        assert self.device  # refuses a kind of device that must not pay a reward
-        rejections: set[str] = set()
-        for _ in range(ATTEMPTS):
-            result = device_bench.compare(list(files), device=self.device_spec, spec=spec)
-            rejections = {reason for m in result.measurements for reason in m.rejections}
-            if not rejections:
-                return result
-            if lasting := [reason for reason in rejections if reason.startswith(OF_THE_NETWORK)]:
-                raise RewardRejectedError(
-                    f"{self.device_spec}: {'; '.join(sorted(lasting))}. The network itself causes this, so its latency "
-                    "here says little about one that runs whole on the delegate: replace those operations, or choose "
-                    "another device"
-                )
-        raise RewardRejectedError(
-            f"{self.device_spec}: {ATTEMPTS} measurements in a row were rejected ({'; '.join(sorted(rejections))}); "
-            "mend the cause and run again: the search goes on where it stopped"
+    def _require_believed(self, result: ComparisonResult, plans: Sequence[KeepCounts]) -> None:
+        """Refuse a sitting that may not be rewarded, and write down which plans it was of.
+
+        What is merely unstable is rewarded, and marked: its figure is known, only less well than was asked for.
+        """
+        bad = [measurement for measurement in result.measurements if not measurement.believed]
+        if not bad:
+            return
+        reasons = tuple(dict.fromkeys(reason for measurement in bad for reason in measurement.rejections))
+        if lasting := [reason for reason in reasons if reason.startswith(OF_THE_NETWORK)]:
+            raise RewardRejectedError(
+                f"{self.device_spec}: {'; '.join(lasting)}. The network itself causes this, so its latency here says "
+                "little about one that runs whole on the delegate: replace those operations, choose another device, "
+                "or let it count with search.bench.allow_partial: true"
+            )
+        for plan in plans:
+            line = RejectedPlan(
+                keep_counts=dict(plan),
+                device_spec=self.device_spec,
+                spec=self.spec,
+                reasons=reasons,
+                processes=max(len(one.rejected) for one in bad),
+                started_at=bad[0].started_at,
+            )
+            append_json_line(self._rejection_log, line)
+            self._rejected.append(line)
+        raise MeasurementRejectedError(
+            f"{self.device_spec}: a measurement was rejected ({'; '.join(reasons)}); mend the cause (stop what else "
+            "runs, let the device cool down) and run again: what is done stays done"
         )
 
 

@@ -1,60 +1,217 @@
-"""The profile stage: measure random variants on each device, and fit its latency table to them."""
+"""The profile stage: measure random variants and single layers on a device, and fit its latency table to them.
+
+All of it is one session on the device: variants share sittings with the dense network, and so do the layers. Variants
+are measured briefly, in one process each, since the fit averages over them; what the table's error is told on is
+measured as carefully as the search measures.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import PruningSection
+from device_bench.device import Missing
+from device_bench.records import BenchSpec, ComparisonResult, Record
+from pipeline.config import ProfileSection, PruningSection
+from pipeline.errors import MeasurementRejectedError
+from pipeline.export.single_layer import single_layer
 from pipeline.pruning.costs import NetworkShape
-from pipeline.pruning.groups import ChannelGroup, keep_values
-from pipeline.search.latency_table import LatencyModel, LatencyTable, TablePoint, relative_errors
+from pipeline.pruning.groups import keep_values
+from pipeline.run_folder import append_json_line, read_json_lines
+from pipeline.search.latency_model import ESTIMATORS, EstimatorName, TablePoint, choose, usable
+from pipeline.search.latency_table import LatencyModel, LatencyTable, TableError
+from pipeline.search.layer_times import LayerPoint, LayerTime, LayerTimes, layer_grid
 from pipeline.search.meter import LatencyMeter, MeasuredPlan
-from pipeline.search.uniform import scaled_counts
+from pipeline.search.staircase import steps
+from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts
 
-SPREAD = 0.35
-"""Standard deviation of the logarithm of a group's share around its variant's."""
+SPREADS = (0.1, 0.5)
+"""Standard deviations, of the logarithm of a group's share around its variant's, that variants are drawn with."""
+COST_POWER = 1.5
+"""About how a network's latency rises with the share of its channels: variants are spread evenly over the latency."""
+TOGETHER = 10
+TOGETHER_BYTES = 160e6
+"""Of the files of a sitting: more would push each other, and the dense network, out of the memory of a phone."""
+VARIANT_SECONDS = 0.1
+LAYER_SECONDS = 0.02
+LAYERS_TOGETHER = 50
+IN_ONE_PROCESS = ("litert_runner.py", "fake")
+"""Runners that time many files in one process; others start a process for each turn, and hundreds of layers take an
+hour."""
 
 
-def random_variants(
-    groups: Sequence[ChannelGroup], count: int, settings: PruningSection, seed: int
-) -> list[dict[str, int]]:
+class SittingLog(Record):
+    """One line of `variants.jsonl` or `layers.jsonl`: what one sitting gave, in the order in which it was asked."""
+
+    number: int
+    spec: BenchSpec
+    ratios: tuple[float, ...]
+
+
+def random_variants(grid: KeepGrid, count: int, settings: PruningSection, seed: int) -> list[dict[str, int]]:
     """Channel counts from the smallest network to the dense one, each group drawn around its variant's share."""
     rng = np.random.default_rng(seed)
-    shares = rng.permutation(np.linspace(settings.min_keep, 1.0, count))
-    return [
-        scaled_counts(groups, {g.name: float(np.exp(rng.normal(0.0, SPREAD))) for g in groups}, share, settings)
-        for share in shares
-    ]
+    evenly = rng.permutation((np.arange(count) + rng.random(count)) / count)
+    lowest = settings.min_keep**COST_POWER
+    variants = []
+    for cost in evenly:
+        share, spread = (lowest + (1.0 - lowest) * cost) ** (1 / COST_POWER), rng.uniform(*SPREADS)
+        variants.append(scaled_counts(grid, {name: float(np.exp(rng.normal(0.0, spread))) for name in grid}, share))
+    return variants
 
 
-def build_table(
-    meter: LatencyMeter,
-    shape: NetworkShape,
-    settings: PruningSection,
-    *,
-    fit_variants: int,
-    check_variants: int,
-    seed: int,
-    on_result: Callable[[int, int], None] | None = None,
-) -> tuple[LatencyTable, list[MeasuredPlan]]:
-    """Measure fit + check variants; the check variants take no part in the fit and give its error."""
-    total = fit_variants + check_variants
-    plans = random_variants(meter.groups, total, settings, seed)
-    measured = meter.measure_many(plans, on_result and (lambda done: on_result(done, total)))
-    points = [TablePoint(keep_counts=line.keep_counts, ratio=line.ratio) for line in measured]
-    table = LatencyTable(
-        device=measured[0].device,
-        runtime=measured[0].runtime,
-        spec=meter.spec,
-        built_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        dense_ms=float(np.median([line.dense_ms for line in measured])),
-        channels={group.name: group.channels for group in meter.groups},
-        smallest={group.name: keep_values(group.channels, settings)[0] for group in meter.groups},
-        points=tuple(points[:fit_variants]),
-        error=None,
-    )
-    error = relative_errors(LatencyModel(shape, table), points[fit_variants:])
-    return table.model_copy(update={"error": error}), measured
+class Profiler:
+    """Builds the latency table of one device.
+
+    Args:
+        meter: measures there; its log's folder holds what was measured until an interruption.
+        tell: called with what is measured, how much of it is done, and of how much.
+    """
+
+    def __init__(
+        self,
+        meter: LatencyMeter,
+        shape: NetworkShape,
+        pruning: PruningSection,
+        settings: ProfileSection,
+        tell: Callable[[str, int, int], None],
+    ) -> None:
+        self._meter, self._shape, self._settings, self._pruning, self._tell = meter, shape, settings, pruning, tell
+        self._grid = round_grid(meter.groups, pruning)
+
+    def build(self, seed: int) -> LatencyTable:
+        """Measure fit and check variants, and the single layers; the check variants take no part in the fit."""
+        settings = self._settings
+        plans = random_variants(self._grid, settings.fit_variants + settings.check_variants, self._pruning, seed)
+        fitted, checked = plans[: settings.fit_variants], plans[settings.fit_variants :]
+        points = self._time_variants(fitted)
+        layers = self._time_layers()
+        measured = self._meter.measure_many(
+            checked, lambda done: self._tell("measuring check variants", done, len(checked))
+        )
+        return self._table(points, layers, measured)
+
+    def _table(
+        self, points: Sequence[TablePoint], layers: Sequence[LayerTime] | Missing, measured: Sequence[MeasuredPlan]
+    ) -> LatencyTable:
+        times = None if isinstance(layers, Missing) else LayerTimes(self._shape, layers)
+        table = LatencyTable(
+            device=measured[0].device,
+            runtime=measured[0].runtime,
+            spec=self._meter.spec,
+            built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            dense_ms=float(np.median([line.dense_ms for line in measured])),
+            channels={group.name: group.channels for group in self._meter.groups},
+            smallest={group.name: keep_values(group.channels, self._pruning)[0] for group in self._meter.groups},
+            points=tuple(points),
+            layers=() if isinstance(layers, Missing) else tuple(layers),
+            estimator=choose(self._shape, times, points),
+            steps={} if times is None else steps(self._shape, times, self._grid),
+            error=None,
+            errors={},
+            missing={"layers": layers.reason} if isinstance(layers, Missing) else {},
+        )
+        check = [TablePoint(keep_counts=line.keep_counts, ratio=line.ratio) for line in measured]
+        errors = {name: self._error(table, name, check) for name in ESTIMATORS if name in usable(times)}
+        return table.model_copy(update={"error": errors[table.estimator], "errors": errors})
+
+    def _error(self, table: LatencyTable, name: EstimatorName, check: Sequence[TablePoint]) -> TableError:
+        model = LatencyModel(self._shape, table.model_copy(update={"estimator": name}))
+        return TableError.of(model.errors(check))
+
+    def _time_variants(self, plans: Sequence[dict[str, int]]) -> list[TablePoint]:
+        spec = brief(self._meter.spec, VARIANT_SECONDS)
+        together = max(1, min(TOGETHER, int(TOGETHER_BYTES / self._meter.dense_bytes)))
+        points: list[TablePoint] = []
+
+        def measure(chunk: Sequence[dict[str, int]]) -> ComparisonResult:
+            return self._meter.sit(chunk, spec)
+
+        for number, chunk, ratios in self._sittings("variants", plans, together, spec, measure):
+            points += [
+                TablePoint(keep_counts=plan, ratio=ratio, sitting=number)
+                for plan, ratio in zip(chunk, ratios, strict=True)
+            ]
+        return points
+
+    def _time_layers(self) -> list[LayerTime] | Missing:
+        if self._settings.layers is False:
+            return Missing(reason="search.profile.layers is false")
+        runner = self._meter.runtime.runner
+        if self._settings.layers is None and runner not in IN_ONE_PROCESS:
+            return Missing(
+                reason=f"{runner} starts a process for each turn, so hundreds of layers would take about an hour; "
+                "search.profile.layers: true measures them all the same"
+            )
+        spec = brief(self._meter.spec, LAYER_SECONDS)
+        grid = layer_grid(self._shape, max(self._pruning.round_to, 4))
+        times: list[LayerTime] = []
+        for _, chunk, ratios in self._sittings("layers", grid, LAYERS_TOGETHER, spec, self._measure_layers(spec)):
+            times += [LayerTime(**point.model_dump(), ratio=ratio) for point, ratio in zip(chunk, ratios, strict=True)]
+        return times
+
+    def _measure_layers(self, spec: BenchSpec) -> Callable[[Sequence[LayerPoint]], ComparisonResult]:
+        def measure(chunk: Sequence[LayerPoint]) -> ComparisonResult:
+            files = [self._write(point, self._meter.workspace / f"layer-{i}.tflite") for i, point in enumerate(chunk)]
+            try:
+                return self._meter.compare_with_dense(files, spec)
+            finally:
+                for file in files:
+                    file.unlink()
+
+        return measure
+
+    def _write(self, point: LayerPoint, path: Path) -> Path:
+        content = single_layer(
+            point.key.kind,
+            kernel_size=point.key.kernel_size,
+            in_size=point.key.in_size,
+            out_size=point.key.out_size,
+            in_channels=point.in_channels,
+            out_channels=point.out_channels,
+        )
+        path.write_bytes(content)
+        return path
+
+    def _sittings[T](
+        self,
+        name: str,
+        wanted: Sequence[T],
+        together: int,
+        spec: BenchSpec,
+        measure: Callable[[Sequence[T]], ComparisonResult],
+    ) -> Iterator[tuple[int, Sequence[T], tuple[float, ...]]]:
+        """(number, what was measured, latencies over the dense network's) of each sitting; those of the log again."""
+        log = self._meter.log.with_name(f"{name}-{self._meter.device.id}.jsonl")
+        known = {line.number: line for line in read_json_lines(SittingLog, log) if line.spec == spec}
+        for number, first in enumerate(range(0, len(wanted), together)):
+            chunk = wanted[first : first + together]
+            line = known.get(number)
+            if line is None:
+                line = SittingLog(number=number, spec=spec, ratios=_ratios(measure(chunk)))
+                append_json_line(log, line)
+            self._tell(f"measuring {name}", first + len(chunk), len(wanted))
+            yield number, chunk, line.ratios
+
+
+def brief(spec: BenchSpec, min_seconds: float) -> BenchSpec:
+    """A spec that spends its time on many networks rather than on each."""
+    return spec.model_copy(update={"min_seconds": min_seconds, "processes": 1, "precision": None})
+
+
+def _ratios(result: ComparisonResult) -> tuple[float, ...]:
+    """Latencies over the dense network's.
+
+    Raises:
+        MeasurementRejectedError: the sitting must not be believed.
+    """
+    reasons = {reason for one in result.measurements if not one.believed for reason in one.rejections}
+    if reasons:
+        raise MeasurementRejectedError(
+            f"{result.measurements[0].device.model}: a sitting of the profile was rejected "
+            f"({'; '.join(sorted(reasons))}); mend the cause and run again: what is done stays done"
+        )
+    return tuple(comparison.ratio for comparison in result.comparisons)

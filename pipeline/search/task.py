@@ -13,7 +13,6 @@ from pipeline.data.splits import take
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation import evaluation_from_logits
 from pipeline.export import TfliteConverter
-from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import counts_latency
 from pipeline.search.env import PruningTask
 from pipeline.search.judge import PrefixJudge
@@ -21,7 +20,7 @@ from pipeline.search.latency import Hybrid, LatencySource, Measured, Tabled
 from pipeline.search.latency_table import LatencyModel, LatencyTable
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
-from pipeline.search.uniform import nearest_keep, scaled_counts, share_at, uniform_counts
+from pipeline.search.uniform import KeepGrid, nearest_keep, round_grid, scaled_counts, share_at, uniform_counts
 from pipeline.subject import Subject
 
 CONVERTERS = 2
@@ -60,7 +59,21 @@ def latency_source(
     return tabled if config.search.latency_source == "table" else Hybrid(tabled, measured)
 
 
-def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Config) -> tuple[float, dict[str, int]]:
+def keep_grid(subject: Subject, tables: Sequence[LatencyTable]) -> KeepGrid:
+    """The channel counts that the search chooses from: right edges of the measured staircases, else round numbers.
+
+    Of several devices, each one's edges are offered.
+    """
+    grid = round_grid(subject.groups, subject.config.pruning)
+    if not subject.config.search.staircase or not all(table.steps for table in tables):
+        return grid
+    return {
+        name: tuple(sorted({count for table in tables for count in table.steps[name]})) if tables else counts
+        for name, counts in grid.items()
+    }
+
+
+def uniform_at(source: LatencySource, grid: KeepGrid, config: Config) -> tuple[float, dict[str, int]]:
     """The uniform plan that just meets the target, and its share of the channels.
 
     Energy is only modelled here: that no plan meets its target is for the search to find out.
@@ -70,10 +83,10 @@ def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Co
     """
 
     def cost(share: float) -> float:
-        return source.step(uniform_counts(groups, share, config.pruning)).of_aim
+        return source.step(uniform_counts(grid, share)).of_aim
 
     lowest = config.pruning.min_keep
-    smallest = source.step(uniform_counts(groups, lowest, config.pruning))
+    smallest = source.step(uniform_counts(grid, lowest))
     if counts_latency(smallest.energy) and smallest.target_ratio >= 1.0:
         raise ConfigError(
             f"search.target: the dense network already takes {smallest.dense_ms:.3g} ms, which is no more than the "
@@ -86,10 +99,10 @@ def uniform_at(source: LatencySource, groups: Sequence[ChannelGroup], config: Co
             f"{smallest.ratio:.1%}; raise the target, or lower pruning.min_keep or round_to"
         )
     share = share_at(1.0, cost, lowest=lowest)
-    return share, uniform_counts(groups, share, config.pruning)
+    return share, uniform_counts(grid, share)
 
 
-def keep_choices(groups: Sequence[ChannelGroup], config: Config, uniform_share: float) -> dict[str, tuple[int, ...]]:
+def keep_choices(grid: KeepGrid, config: Config, uniform_share: float) -> dict[str, tuple[int, ...]]:
     """Channel counts by action number, from few to many; the middle action of `around_target` is the uniform plan."""
     n_actions = config.search.n_actions
     if config.search.actions == "absolute":
@@ -97,24 +110,26 @@ def keep_choices(groups: Sequence[ChannelGroup], config: Config, uniform_share: 
     else:
         shares = uniform_share * config.search.action_span ** np.linspace(-1.0, 1.0, n_actions)
     return {
-        group.name: tuple(nearest_keep(group.channels, min(1.0, float(share)), config.pruning) for share in shares)
-        for group in groups
+        name: tuple(nearest_keep(counts, min(1.0, float(share))) for share in shares) for name, counts in grid.items()
     }
 
 
-def fit_to_target(source: LatencySource, subject: Subject, keep_counts: Mapping[str, int]) -> dict[str, int]:
+def fit_to_target(source: LatencySource, grid: KeepGrid, keep_counts: Mapping[str, int]) -> dict[str, int]:
     """The plan with the same proportions between groups whose predicted latency comes nearest to the aim."""
-    groups, settings = subject.groups, subject.config.pruning
-    shares = {group.name: keep_counts[group.name] / group.channels for group in groups}
+    shares = {name: keep_counts[name] / counts[-1] for name, counts in grid.items()}
 
     def cost(factor: float) -> float:
-        return source.step(scaled_counts(groups, shares, factor, settings)).of_aim
+        return source.step(scaled_counts(grid, shares, factor)).of_aim
 
-    return scaled_counts(groups, shares, share_at(1.0, cost, lowest=1 / 4, highest=4.0), settings)
+    return scaled_counts(grid, shares, share_at(1.0, cost, lowest=1 / 4, highest=4.0))
 
 
 def make_task(
-    subject: Subject, source: LatencySource, choices: Mapping[str, Sequence[int]], recovery: Recovery
+    subject: Subject,
+    source: LatencySource,
+    grid: KeepGrid,
+    choices: Mapping[str, Sequence[int]],
+    recovery: Recovery,
 ) -> PruningTask:
     config = subject.config
     dense = subject.evaluate(subject.network, subject.data.validation)
@@ -129,7 +144,7 @@ def make_task(
         keep_choices=choices,
         scores=subject.scores,
         judge=make_judge(subject),
-        fit=functools.partial(fit_to_target, source, subject) if fits else dict,
+        fit=functools.partial(fit_to_target, source, grid) if fits else dict,
         evaluate=recovery.evaluate,
         latency=source,
         accuracy_target=dense.top1 - config.search.target.accuracy_drop,

@@ -8,24 +8,27 @@ from pipeline.config import PruningSection
 from pipeline.pruning.groups import ChannelGroup, keep_values
 
 BISECTIONS = 12
+KeepGrid = Mapping[str, tuple[int, ...]]
+"""The channel counts that each group may be left with, ascending; the last one is the whole group."""
 
 
-def nearest_keep(channels: int, share: float, settings: PruningSection) -> int:
-    """The allowed channel count nearest to `share` of the group's channels; the larger one wins a tie."""
-    return min(reversed(keep_values(channels, settings)), key=lambda keep: abs(keep - share * channels))
+def round_grid(groups: Sequence[ChannelGroup], settings: PruningSection) -> KeepGrid:
+    """Round numbers: the grid where nothing is known of the device's kernels."""
+    return {group.name: keep_values(group.channels, settings) for group in groups}
 
 
-def uniform_counts(groups: Sequence[ChannelGroup], share: float, settings: PruningSection) -> dict[str, int]:
-    return scaled_counts(groups, dict.fromkeys((group.name for group in groups), 1.0), share, settings)
+def nearest_keep(counts: Sequence[int], share: float) -> int:
+    """The one of the ascending counts nearest to `share` of the last one; the larger one wins a tie."""
+    return min(reversed(counts), key=lambda keep: abs(keep - share * counts[-1]))
 
 
-def scaled_counts(
-    groups: Sequence[ChannelGroup], weights: Mapping[str, float], share: float, settings: PruningSection
-) -> dict[str, int]:
+def uniform_counts(grid: KeepGrid, share: float) -> dict[str, int]:
+    return scaled_counts(grid, dict.fromkeys(grid, 1.0), share)
+
+
+def scaled_counts(grid: KeepGrid, weights: Mapping[str, float], share: float) -> dict[str, int]:
     """Each group keeps about `share` times its weight of its channels, at most all of them."""
-    return {
-        group.name: nearest_keep(group.channels, min(1.0, share * weights[group.name]), settings) for group in groups
-    }
+    return {name: nearest_keep(counts, min(1.0, share * weights[name])) for name, counts in grid.items()}
 
 
 def share_at(wanted: float, cost: Callable[[float], float], *, lowest: float, highest: float = 1.0) -> float:

@@ -6,13 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from device_bench import noise
+from device_bench.device import Missing
 from pipeline.config import Config
 from pipeline.export import TfliteConverter
 from pipeline.progress import Progress
 from pipeline.run_folder import RunFolder, write_json
-from pipeline.search.profile import build_table
+from pipeline.search.latency_table import LatencyTable
+from pipeline.search.meter import FRESH_PROCESSES
+from pipeline.search.profile import Profiler
 from pipeline.search.task import CONVERTERS, open_meters
 from pipeline.subject import Subject
 
@@ -30,30 +32,24 @@ def inputs(config: Config) -> Any:
 
 
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
-    tables: list[Any] = []
+    tables: list[LatencyTable] = []
     if config.search.latency_source == "measured":
         write_json(work / "latency_table.json", {"tables": tables, "error": None})
         return
     subject = Subject(config, folder.stage("baseline") / "model.safetensors")
-    profile = config.search.profile
-    floors = []
     with tempfile.TemporaryDirectory() as workspace, TfliteConverter(workers=CONVERTERS) as converter:
         for meter in open_meters(subject, work, Path(workspace), converter):
-            table, measured = build_table(
-                meter,
-                subject.shape,
-                config.pruning,
-                fit_variants=profile.fit_variants,
-                check_variants=profile.check_variants,
-                seed=config.seed,
-                on_result=lambda done, total: progress.update("measuring variants", done, total),
-            )
-            tables.append(table)
-            floors.append({"device": table.device.id, "noise_floor": _median([m.noise_floor for m in measured])})
-    worst = max((table.error for table in tables), key=lambda error: error.median)
+            profiler = Profiler(meter, subject.shape, config.pruning, config.search.profile, progress.update)
+            tables.append(profiler.build(config.seed))
+    errors = [table.error for table in tables if table.error is not None]
+    worst = max(errors, key=lambda error: error.median)
     write_json(work / "latency_table.json", {"tables": tables, "error": worst})
-    write_json(work / "noise.json", floors)
+    write_json(work / "noise.json", [_noise(table) for table in tables])
 
 
-def _median(values: list[float]) -> float:
-    return float(np.median(values))
+def _noise(table: LatencyTable) -> dict[str, Any]:
+    """What difference can be seen on the table's device: the profile's own sittings are remembered there by now."""
+    processes = max(table.spec.processes, FRESH_PROCESSES)
+    floor = noise.floor(table.device.id, table.spec, processes, runtime=table.runtime, model_ms=table.dense_ms)
+    reason = {"missing": floor.reason} if isinstance(floor, Missing) else {}
+    return {"device": table.device.id, "floor": None if reason else floor, **reason}

@@ -26,6 +26,7 @@ from pipeline.search.recovery import Recovery
 from pipeline.search.task import (
     CONVERTERS,
     keep_choices,
+    keep_grid,
     latency_source,
     make_task,
     open_meters,
@@ -48,14 +49,15 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
     with tempfile.TemporaryDirectory() as workspace, TfliteConverter(workers=CONVERTERS) as converter:
         meters = open_meters(subject, work, Path(workspace), converter)
         for meter, table in zip(meters, tables, strict=False):
-            table.require(meter.device, meter.spec)
+            table.require(meter.device, meter.runtime, meter.spec)
         source = latency_source(subject, meters, tables)
         energy = with_energy(source, meters, config, work)
         paid = energy or source
-        share, uniform = uniform_at(paid, subject.groups, config)
-        choices = keep_choices(subject.groups, config, share)
+        grid = keep_grid(subject, tables)
+        share, uniform = uniform_at(paid, grid, config)
+        choices = keep_choices(grid, config, share)
         recovery = Recovery(subject)
-        task = make_task(subject, paid, choices, recovery)
+        task = make_task(subject, paid, grid, choices, recovery)
         log = EpisodeLog(
             work / "episodes.jsonl",
             lambda episode: progress.update(_line(episode), episode.index + 1, config.search.episodes + 2),
@@ -79,11 +81,11 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
             plan = control_plan(
                 name,
                 winner.plan,
-                groups=subject.groups,
+                grid=grid,
                 recovery=recovery,
                 source=source,
                 meter=meters[0],
-                settings=config.pruning,
+                min_keep=config.pruning.min_keep,
                 seed=config.seed,
             )
             write_json(work / "controls" / f"{name}.json", plan)
@@ -118,9 +120,13 @@ def _summary(
         "latency_source": config.search.latency_source,
         "episodes": len(episodes),
         "wall_s": sum(sum(episode.seconds.values()) for episode in episodes),
-        "device_measurements": sum(meter.measurements for meter in meters),
+        "device_measurements": sum(len(meter.measured) for meter in meters),
+        "unstable_measurements": sum(line.unstable is not None for meter in meters for line in meter.measured),
+        "repeated_processes": sum(line.repeated for meter in meters for line in meter.measured),
+        "rejected_measurements": [line for meter in meters for line in meter.rejected],
         "latency_table_error": max(errors, key=lambda error: error.median) if errors else None,
         "hybrid_error": source.error() if isinstance(source, Hybrid) else None,
+        "hybrid_errors": source.errors if isinstance(source, Hybrid) else [],
         "dense_latency_ms": dense_ms,
         "target_ratio": winner.target_ratio,
         "target_met": winner.meets_targets,

@@ -174,7 +174,7 @@ def test_a_recalled_search_models_as_the_first_one_did(
         whole.end(plan)
     stored, resumed = lines(tmp_path), source(tmp_path, converter)
     for plan in PLANS[:2]:
-        resumed.recall(plan)
+        resumed.recall(plan, "measured")
     assert resumed.step(PLANS[2]) == whole.step(PLANS[2]) and lines(tmp_path) == stored
     modelled = resumed.step(PLANS[2]).energy
     assert modelled is not None and modelled.ratio < 0.99 * resumed.step(PLANS[2]).ratio

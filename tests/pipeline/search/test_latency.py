@@ -7,18 +7,22 @@ from pathlib import Path
 import pytest
 
 from device_bench.records import BenchSpec
-from pipeline.config import PruningSection, TargetSection
-from pipeline.errors import RewardRejectedError
+from pipeline.config import ProfileSection, PruningSection, TargetSection
+from pipeline.errors import MeasurementRejectedError, RewardRejectedError
 from pipeline.export import TfliteConverter
+from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.groups import find_groups, prunable
 from pipeline.pruning.importance import group_scores
-from pipeline.search.latency import AIM, LatencyAnswer, Measured, target_ratio
+from pipeline.search.latency import AIM, Hybrid, LatencyAnswer, Measured, Tabled, target_ratio
+from pipeline.search.latency_table import LatencyModel
 from pipeline.search.meter import LatencyMeter
+from pipeline.search.profile import Profiler
 from tests.pipeline.tiny_run import TinyNet
 
 SHAPE = (3, 16, 16)
 SPEC = BenchSpec(warmup_runs=0, timed_runs=1, min_seconds=0.0)
 TARGET = TargetSection(latency=0.5)
+FREE = PruningSection(round_to=4)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def converter() -> Iterator[TfliteConverter]:
 
 def meter(folder: Path, converter: TfliteConverter, device: str = "fake://lab", **changes: object) -> LatencyMeter:
     network = TinyNet(10).eval()
-    groups = prunable(find_groups(network, SHAPE, PruningSection(round_to=4)))
+    groups = prunable(find_groups(network, SHAPE, FREE))
     values: dict[str, object] = {
         "network": network,
         "groups": groups,
@@ -59,7 +63,7 @@ def test_an_equal_plan_is_measured_once_also_after_a_restart(tmp_path: Path, con
     other_spec.measure({"stem.0": 8, "block.0": 16})
     meter(tmp_path, converter, "fake://other").measure({"stem.0": 8, "block.0": 16})
     assert len(lines(tmp_path)) == 3
-    assert first.measurements == 1
+    assert len(first.measured) == 1
     assert not list(tmp_path.glob("candidate-*"))
 
 
@@ -77,10 +81,78 @@ def test_a_device_that_must_not_pay_is_refused(tmp_path: Path, converter: Tflite
     assert not (tmp_path / "measurements.jsonl").exists()
 
 
-def test_a_rejected_measurement_is_never_rewarded(tmp_path: Path, converter: TfliteConverter) -> None:
-    with pytest.raises(RewardRejectedError, match=r"3 measurements in a row were rejected \(too hot\)"):
-        meter(tmp_path, converter, "fake://lab?reject=too%20hot").measure({"block.0": 8})
+def test_a_rejected_measurement_is_never_rewarded_and_is_kept(tmp_path: Path, converter: TfliteConverter) -> None:
+    hot = meter(tmp_path, converter, "fake://lab?reject=too%20hot")
+    with pytest.raises(MeasurementRejectedError, match=r"measurement was rejected \(too hot\)"):
+        hot.measure({"block.0": 8})
     assert not (tmp_path / "measurements.jsonl").exists()
+    (kept,) = [json.loads(line) for line in (tmp_path / "rejections.jsonl").read_text().splitlines()]
+    assert kept["keep_counts"] == {"block.0": 8} and kept["reasons"] == ["too hot"]
+    again = meter(tmp_path, converter, "fake://lab?reject=too%20hot")
+    assert [line.model_dump(mode="json") for line in again.rejected] == [kept]
+    assert hot.known({"block.0": 8}) is None
+
+
+def test_a_disturbed_process_is_repeated_and_counted(tmp_path: Path, converter: TfliteConverter) -> None:
+    spec = SPEC.model_copy(update={"processes": 2})
+    device = "fake://lab?reject=busy%3A%20others&reject_first=1"
+    line = meter(tmp_path, converter, device, spec=spec).measure({"block.0": 8})
+    assert (line.processes, line.repeated, line.unstable) == (2, 1, None)
+
+
+def test_what_stays_unstable_is_rewarded_and_marked(tmp_path: Path, converter: TfliteConverter) -> None:
+    spec = SPEC.model_copy(update={"precision": 1e-6, "max_processes": 3})
+    line = meter(tmp_path, converter, "fake://lab?noise=0.05", spec=spec).measure({"block.0": 8})
+    assert line.unstable is not None and line.unstable.startswith("unstable") and line.processes == 3
+
+
+def test_what_another_runtime_measured_does_not_count(tmp_path: Path, converter: TfliteConverter) -> None:
+    plan = {"block.0": 8}
+    meter(tmp_path, converter).measure(plan)
+    stored = json.loads((tmp_path / "measurements.jsonl").read_text())
+    stored["runtime"]["version"] = "older"
+    (tmp_path / "measurements.jsonl").write_text(json.dumps(stored) + "\n")
+    fresh = meter(tmp_path, converter)
+    assert fresh.known(plan) is None
+    assert fresh.measure(plan).runtime.version == "fake" and len(lines(tmp_path)) == 2
+
+
+def hybrid(folder: Path, converter: TfliteConverter, device: str) -> Hybrid:
+    table_folder = folder / "table"
+    table_folder.mkdir(exist_ok=True)
+    profiled = meter(table_folder, converter)
+    shape = trace_shape(profiled.network, find_groups(profiled.network, SHAPE, FREE), SHAPE)
+    settings = ProfileSection(fit_variants=8, check_variants=2, layers=False)
+    table = Profiler(profiled, shape, FREE, settings, lambda what, done, total: None).build(0)
+    return Hybrid(Tabled([LatencyModel(shape, table)], TARGET), Measured([meter(folder, converter, device)], TARGET))
+
+
+def test_a_hybrid_is_paid_by_the_table_where_the_device_was_disturbed(
+    tmp_path: Path, converter: TfliteConverter
+) -> None:
+    plan = {"block.0": 16}
+    disturbed = hybrid(tmp_path, converter, "fake://lab?reject=busy%3A%20others")
+    before = disturbed.step(plan)
+    assert disturbed.end(plan) == before and before.source == "table"
+    assert disturbed.errors == [] and disturbed.step(plan) == before
+    resumed = hybrid(tmp_path, converter, "fake://lab?reject=busy%3A%20others")
+    resumed.recall(plan, "table")
+    assert resumed.step(plan) == before and resumed.error() is None
+
+
+def test_a_hybrid_learns_from_what_it_measures_and_again_when_it_is_resumed(
+    tmp_path: Path, converter: TfliteConverter
+) -> None:
+    plan, other = {"block.0": 16}, {"block.0": 20}
+    first = hybrid(tmp_path, converter, "fake://lab?ms_per_mb=3")
+    unlearned = first.step(other)
+    end = first.end(plan)
+    assert end.source == "measured" and len(first.errors) == 1 and first.error() is not None
+    resumed = hybrid(tmp_path, converter, "fake://lab?ms_per_mb=3")
+    assert resumed.step(other) == unlearned
+    resumed.recall(plan, "measured")
+    assert resumed.step(other) == first.step(other) and resumed.errors == first.errors
+    assert len(lines(tmp_path)) == 1
 
 
 def test_a_sitting_that_decided_is_found_again_after_a_restart(tmp_path: Path, converter: TfliteConverter) -> None:

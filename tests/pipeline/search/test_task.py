@@ -8,19 +8,12 @@ from pipeline.errors import ConfigError
 from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.groups import keep_values
 from pipeline.search.latency import AIM, Tabled
-from pipeline.search.latency_table import LatencyModel, TablePoint
+from pipeline.search.latency_model import TablePoint
+from pipeline.search.latency_table import LatencyModel
 from pipeline.search.profile import random_variants
 from pipeline.search.task import fit_to_target, keep_choices, uniform_at
 from tests.pipeline.pruning.conftest import SHAPE, dense, dense_groups
-from tests.pipeline.search.test_latency_table import GROUPS, SETTINGS, table_of, truth
-
-
-class FakeSubject:
-    """The two things that `fit_to_target` asks of a subject."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.groups = GROUPS
+from tests.pipeline.search.tables import GRID, GROUPS, SETTINGS, table_of, truth
 
 
 def config(**search: object) -> Config:
@@ -29,7 +22,7 @@ def config(**search: object) -> Config:
 
 def source(**search: object) -> Tabled:
     shape = trace_shape(dense("mobilenet_v2"), dense_groups("mobilenet_v2"), SHAPE)
-    variants = random_variants(GROUPS, 30, SETTINGS, seed=0)
+    variants = random_variants(GRID, 30, SETTINGS, seed=0)
     points = [TablePoint(keep_counts=counts, ratio=truth(shape, counts)) for counts in variants]
     return Tabled([LatencyModel(shape, table_of(points))], config(**search).search.target)
 
@@ -37,9 +30,9 @@ def source(**search: object) -> Tabled:
 def test_the_middle_action_is_the_uniform_plan_at_the_target() -> None:
     asked = config(target={"latency": 0.4})
     table = source(target={"latency": 0.4})
-    share, uniform = uniform_at(table, GROUPS, asked)
+    share, uniform = uniform_at(table, GRID, asked)
     assert table.step(uniform).ratio == pytest.approx(0.4 * AIM, rel=0.05)
-    choices = keep_choices(GROUPS, asked, share)
+    choices = keep_choices(GRID, asked, share)
     for group in GROUPS:
         offered = choices[group.name]
         assert len(offered) == asked.search.n_actions and list(offered) == sorted(offered)
@@ -48,7 +41,7 @@ def test_the_middle_action_is_the_uniform_plan_at_the_target() -> None:
 
 
 def test_absolute_actions_reach_from_the_smallest_to_all() -> None:
-    choices = keep_choices(GROUPS, config(actions="absolute"), 0.3)
+    choices = keep_choices(GRID, config(actions="absolute"), 0.3)
     for group in GROUPS:
         assert (choices[group.name][0], choices[group.name][-1]) == (
             keep_values(group.channels, SETTINGS)[0],
@@ -61,7 +54,7 @@ def test_a_plan_is_brought_to_the_target_and_keeps_its_proportions(seed: int) ->
     asked = {"target": {"latency": 0.4}}
     table, rng = source(**asked), np.random.default_rng(seed)
     plan = {g.name: int(rng.choice(keep_values(g.channels, SETTINGS))) for g in GROUPS}
-    fitted = fit_to_target(table, FakeSubject(config(**asked)), plan)  # type: ignore[arg-type]
+    fitted = fit_to_target(table, GRID, plan)
     assert table.step(fitted).ratio == pytest.approx(0.4 * AIM, rel=0.08)
     wide = [g.name for g in GROUPS if g.channels >= 128]
     channels = {g.name: g.channels for g in GROUPS}
@@ -80,4 +73,4 @@ def test_a_plan_is_brought_to_the_target_and_keeps_its_proportions(seed: int) ->
 )
 def test_a_target_that_makes_no_sense_is_refused(target: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        uniform_at(source(target=target), GROUPS, config(target=target))
+        uniform_at(source(target=target), GRID, config(target=target))

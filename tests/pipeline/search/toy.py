@@ -69,7 +69,7 @@ class ToyLatency:
 
     end = step
 
-    def recall(self, counts: Mapping[str, int]) -> None:
+    def recall(self, counts: Mapping[str, int], source: str) -> None:
         """Nothing to learn."""
 
 

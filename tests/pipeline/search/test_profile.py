@@ -1,0 +1,97 @@
+"""The profile: one session on the device, taken up where it stopped, with all estimators' errors written down."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device_bench.devices.fake import FakeDevice
+from pipeline.config import ProfileSection
+from pipeline.errors import MeasurementRejectedError
+from pipeline.export import TfliteConverter
+from pipeline.pruning.costs import trace_shape
+from pipeline.pruning.groups import find_groups
+from pipeline.search.latency_table import LatencyTable
+from pipeline.search.profile import Profiler
+from tests.pipeline.search.test_latency import FREE, SHAPE, meter
+
+SETTINGS = ProfileSection(fit_variants=25, check_variants=3)
+
+
+@pytest.fixture(scope="module")
+def converter() -> Iterator[TfliteConverter]:
+    with TfliteConverter() as running:
+        yield running
+
+
+def build(
+    folder: Path, converter: TfliteConverter, settings: ProfileSection = SETTINGS, device: str = "fake://lab"
+) -> tuple[LatencyTable, list[tuple[str, int, int]]]:
+    meant = meter(folder, converter, device)
+    shape = trace_shape(meant.network, find_groups(meant.network, SHAPE, FREE), SHAPE)
+    said: list[tuple[str, int, int]] = []
+    table = Profiler(meant, shape, FREE, settings, lambda *words: said.append(words)).build(seed=0)
+    return table, said
+
+
+def test_a_table_says_where_it_comes_from_and_what_every_estimator_missed(
+    tmp_path: Path, converter: TfliteConverter
+) -> None:
+    table, said = build(tmp_path, converter)
+    assert (table.device.id, table.runtime.version, len(table.points)) == ("fake-lab", "fake", 25)
+    assert {point.sitting for point in table.points} == {0, 1, 2}
+    assert set(table.errors) == {"tiles", "layers", "combined"} and table.error == table.errors[table.estimator]
+    assert table.error is not None and table.error.n == 3 and table.error.median < 0.05
+    assert table.layers and table.steps.keys() == table.channels.keys()
+    assert said[-1] == ("measuring check variants", 3, 3)
+    assert {"measuring variants", "measuring layers"} <= {what for what, _, _ in said}
+    assert LatencyTable.model_validate_json(table.model_dump_json()) == table
+
+
+def test_layers_may_be_left_out(tmp_path: Path, converter: TfliteConverter) -> None:
+    table, _ = build(tmp_path, converter, SETTINGS.model_copy(update={"layers": False}))
+    assert not table.layers and not table.steps and set(table.errors) == {"tiles"}
+    assert table.missing == {"layers": "search.profile.layers is false"}
+
+
+def test_an_interrupted_profile_measures_no_sitting_again(
+    tmp_path: Path, converter: TfliteConverter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = 0
+    run = FakeDevice.run
+
+    def stop(device: FakeDevice, job: object) -> object:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            raise KeyboardInterrupt
+        return run(device, job)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeDevice, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, converter)
+    done = (tmp_path / "variants-fake-lab.jsonl").read_text()
+    assert len(done.splitlines()) == 2
+    interrupted, _ = build(tmp_path, converter)
+    assert (tmp_path / "variants-fake-lab.jsonl").read_text().startswith(done)
+    (tmp_path / "whole").mkdir()
+    monkeypatch.setattr(FakeDevice, "run", run)
+    whole, _ = build(tmp_path / "whole", converter)
+    assert interrupted.points == whole.points and interrupted.layers == whole.layers
+
+
+def test_a_disturbed_sitting_is_no_part_of_a_table(tmp_path: Path, converter: TfliteConverter) -> None:
+    with pytest.raises(MeasurementRejectedError, match=r"a sitting of the profile was rejected \(busy: others"):
+        build(tmp_path, converter, device="fake://lab?reject=busy%3A%20others")
+    assert not (tmp_path / "variants-fake-lab.jsonl").exists()
+
+
+def test_layers_of_a_runner_that_starts_a_process_for_each_turn_are_left_out(
+    tmp_path: Path, converter: TfliteConverter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.search.profile.IN_ONE_PROCESS", ())
+    table, _ = build(tmp_path, converter)
+    assert table.missing["layers"].startswith("fake starts a process for each turn")
+    stored = json.loads((tmp_path / "variants-fake-lab.jsonl").read_text().splitlines()[0])
+    assert stored["spec"]["processes"] == 1 and len(stored["ratios"]) == 10
