@@ -194,6 +194,14 @@ def reachable(operations: list[Any], tensors: list[int]) -> list[Any]:
     return list(found.values())
 
 
+def load_models(job: JsonObject) -> list[LoadedModel]:
+    """All models, loaded in a random order: where in memory one lies makes some per cent, and the first is slowest."""
+    order = list(range(len(job["models"])))
+    random.Random(job["seed"]).shuffle(order)
+    loaded = {i: LoadedModel(job["models"][i], job["threads"], job["seed"]) for i in order}
+    return [loaded[i] for i in range(len(order))]
+
+
 def time_models(models: list[LoadedModel], job: JsonObject) -> None:
     """One model in one go; several in turns, each round in a random order and the next in its reverse."""
     runs, seconds = job["timed_runs"], job["min_seconds"]
@@ -279,7 +287,7 @@ def run(job: JsonObject) -> JsonObject:
     begin(job)
     forget_peak()
     status_before = process_status()
-    models = [LoadedModel(model, job["threads"], job["seed"]) for model in job["models"]]
+    models = load_models(job)
     for model in models:
         model.warm_up(job["warmup_runs"])
     gc.collect()
