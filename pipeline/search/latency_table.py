@@ -55,6 +55,8 @@ class LatencyTable(Record):
     estimator: EstimatorName
     steps: dict[str, tuple[int, ...]]
     """The right edges of each group's measured staircase: the channel counts that are worth offering."""
+    staircases: dict[str, dict[int, float]] = {}
+    """What `steps` was read from: the layers that write a group's channels, over the dense network, by how many."""
     error: TableError | None
     errors: dict[EstimatorName, TableError]
     """Of each estimator that was tried, on the same variants as `error`."""

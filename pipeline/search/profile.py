@@ -25,7 +25,7 @@ from pipeline.search.latency_model import ESTIMATORS, EstimatorName, TablePoint,
 from pipeline.search.latency_table import LatencyModel, LatencyTable, TableError
 from pipeline.search.layer_times import LayerPoint, LayerTime, LayerTimes, layer_grid
 from pipeline.search.meter import LatencyMeter, MeasuredPlan
-from pipeline.search.staircase import steps
+from pipeline.search.staircase import staircases, steps
 from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts
 
 SPREADS = (0.1, 0.5)
@@ -98,6 +98,7 @@ class Profiler:
         self, points: Sequence[TablePoint], layers: Sequence[LayerTime] | Missing, measured: Sequence[MeasuredPlan]
     ) -> LatencyTable:
         times = None if isinstance(layers, Missing) else LayerTimes(self._shape, layers)
+        stairs = {} if times is None else staircases(self._shape, times, self._grid)
         table = LatencyTable(
             device=measured[0].device,
             runtime=measured[0].runtime,
@@ -109,7 +110,8 @@ class Profiler:
             points=tuple(points),
             layers=() if isinstance(layers, Missing) else tuple(layers),
             estimator=choose(self._shape, times, points),
-            steps={} if times is None else steps(self._shape, times, self._grid),
+            steps=steps(stairs),
+            staircases=stairs,
             error=None,
             errors={},
             missing={"layers": layers.reason} if isinstance(layers, Missing) else {},

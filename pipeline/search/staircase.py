@@ -32,12 +32,21 @@ def right_edges(counts: Sequence[int], costs: Sequence[float]) -> tuple[int, ...
     return (*edges, counts[-1])
 
 
-def steps(shape: NetworkShape, times: LayerTimes, grid: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """The right edges of each group's staircase, out of the counts in `grid`.
+def steps(staircases: Mapping[str, Mapping[int, float]]) -> dict[str, tuple[int, ...]]:
+    """The right edges of each group's staircase."""
+    return {group: right_edges(tuple(costs), tuple(costs.values())) for group, costs in staircases.items()}
+
+
+def staircases(
+    shape: NetworkShape, times: LayerTimes, grid: Mapping[str, Sequence[int]]
+) -> dict[str, dict[int, float]]:
+    """What each of the counts in `grid` costs: ascending count -> share of the dense latency, for each group.
 
     What makes a group's steps are the layers that write its channels; those that read them cost in proportion.
     """
-    return {group: right_edges(counts, _written(shape, times, group, counts)) for group, counts in grid.items()}
+    return {
+        group: dict(zip(counts, _written(shape, times, group, counts), strict=True)) for group, counts in grid.items()
+    }
 
 
 def _written(shape: NetworkShape, times: LayerTimes, group: str, counts: Sequence[int]) -> list[float]:

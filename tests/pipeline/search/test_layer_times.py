@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.export.single_layer import single_layer
 from pipeline.pruning.costs import LayerKind, Size
 from pipeline.search.layer_times import LayerCurve, LayerKey, LayerPoint, LayerTimes, layer_grid
-from pipeline.search.staircase import right_edges, steps
+from pipeline.search.staircase import right_edges, staircases, steps
 from tests.pipeline.search.tables import GRID, layer_cost, shape_of, timed
 
 POINTWISE = LayerKey(kind="dense", kernel_size=(1, 1), in_size=(8, 8), out_size=(8, 8))
@@ -60,7 +60,7 @@ def test_edges_are_some_of_the_counts_and_always_the_last(costs: list[float]) ->
 
 def test_a_groups_steps_are_those_of_the_layers_that_write_it() -> None:
     shape = shape_of()
-    edges = steps(shape, LayerTimes(shape, timed(layer_grid(shape, 8))), GRID)
+    edges = steps(staircases(shape, LayerTimes(shape, timed(layer_grid(shape, 8))), GRID))
     assert edges.keys() == GRID.keys()
     for name, found in edges.items():
         assert all(count % 16 == 0 or count == GRID[name][-1] for count in found), (name, found)
