@@ -19,13 +19,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from benchmarks.bare_loop import export_mobilenet
-from device_bench import open_device, steadiness
-from device_bench.bench import check
-from device_bench.device import Device, Job, JobModel
-from device_bench.records import BenchSpec
+import device_bench
+from pipeline.config import BenchSection, SearchBenchSection
 
-SPECS = {"search": BenchSpec(min_seconds=0.25), "final": BenchSpec(min_seconds=1.0)}
 BUSY = "while True: pass"
 BURSTS = """
 import time
@@ -50,15 +46,37 @@ LOADS = {
 START_S = 0.5
 """What a load is given to get going, and the machine to calm down after it."""
 ROUND = 4
-"""Processes of a spec under one load before it is the next one's turn."""
+"""Measurements of a kind under one load before it is the next one's turn."""
 MAX_QUIET_REJECTED, MAX_OFF = 0.05, 0.03
+MAX_PROCESSES = 8
+"""Of a final measurement here; the default of 20 would only reject later what is rejected all the same."""
+KINDS = ("search", "final")
 
 
-class Process(TypedDict):
+class Outcome(TypedDict):
     load: str
-    spec: str
-    median_ms: float
+    kind: str
+    value: float
+    """search: latency over the dense network's; final: the median in ms."""
     rejections: list[str]
+    repeated: list[str]
+    """Why processes were repeated."""
+
+
+def export(folder: Path) -> list[Path]:
+    """MobileNetV2 at 64 px, as the demo has it, and one of half the width: what a search compares."""
+    import models
+    from pipeline.export.quick import TfliteConverter
+
+    with TfliteConverter() as converter:
+        return [
+            converter.convert(
+                models.load("mobilenet_v2", num_classes=10, options={"width": width}),
+                (3, 64, 64),
+                folder / f"{width}.tflite",
+            )
+            for width in (1.0, 0.5)
+        ]
 
 
 @contextmanager
@@ -74,64 +92,68 @@ def under(programs: list[str]) -> Iterator[None]:
             process.wait()
 
 
-def measure(device: Device, model: JobModel, load: str, spec: str) -> Process:
-    """One process of a spec, with the reasons why its figure must not be believed."""
-    result = device.run(Job.of(SPECS[spec], (model,)))
-    (run,) = result.models
-    throttled = ["throttled"] if result.thermal and result.thermal.throttled else []
-    reasons = [*result.rejections, *throttled, *steadiness.rejections(run)]
-    return Process(load=load, spec=spec, median_ms=float(np.median(run.blocks[0])), rejections=reasons)
+def measure(files: list[Path], load: str, kind: str) -> Outcome:
+    """One measurement as a search makes it (a ratio to the dense network), or as a final one (a median)."""
+    if kind == "search":
+        result = device_bench.compare(files, spec=SearchBenchSection().spec())
+        measured, value = result.measurements[1], result.comparisons[0].ratio
+        bad = [reason for one in result.measurements if not one.believed for reason in one.rejections]
+    else:
+        spec = BenchSection(max_processes=MAX_PROCESSES, precision=None).spec()
+        measured = device_bench.benchmark(files[1], spec=spec, power=False)
+        value, bad = measured.median_ms, list(measured.rejections)
+    repeated = [reason for one in measured.rejected for reason in one.reasons]
+    return Outcome(load=load, kind=kind, value=value, rejections=bad, repeated=repeated)
 
 
-def record(path: Path, n: int) -> Iterator[Process]:
-    with open_device("host") as device:
-        model = check(device, path, SPECS["final"]).job_model()
-        for first in range(0, n, ROUND):
-            for load, programs in LOADS.items():
-                with under(programs):
-                    for spec, _ in product(SPECS, range(min(ROUND, n - first))):
-                        yield measure(device, model, load, spec)
-            print(f"\r{min(first + ROUND, n)} of {n} processes of each kind", end="", file=sys.stderr, flush=True)
+def record(files: list[Path], n: int, n_loaded: int) -> Iterator[Outcome]:
+    """`n` quiet measurements of each kind and `n_loaded` under each load, in turns."""
+    for first in range(0, n, ROUND):
+        for load, programs in LOADS.items():
+            last = n_loaded if programs else n
+            with under(programs):
+                for kind, _ in product(KINDS, range(first, min(first + ROUND, last))):
+                    yield measure(files, load, kind)
+        print(f"\r{min(first + ROUND, n)} of {n} quiet measurements of each kind", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
 
-def show(processes: list[Process]) -> list[str]:
+def show(outcomes: list[Outcome]) -> list[str]:
     """Print the table; returns what is not as it should be."""
     faults = []
-    print("                                      rejected                          believed: off the quiet median")
-    print("spec    load                   n      all   busy stolen  drift bimodal     n    p90  worst")
-    for spec, load in product(SPECS, LOADS):
-        alike = [one for one in processes if one["spec"] == spec]
-        quiet_ms = [one["median_ms"] for one in alike if one["load"] == "quiet" and not one["rejections"]]
-        if not quiet_ms:
-            sys.exit("no quiet process was believed: the machine is too busy to tell anything; end what runs on it")
+    print("                                             processes    believed: off the quiet median")
+    print("kind    load                   n  rejected    repeated       n    p90  worst")
+    for kind, load in product(KINDS, LOADS):
+        alike = [one for one in outcomes if one["kind"] == kind]
+        quiet = [one["value"] for one in alike if one["load"] == "quiet" and not one["rejections"]]
+        if not quiet:
+            sys.exit("no quiet measurement was believed: the machine is too busy to tell anything; end what runs on it")
         here = [one for one in alike if one["load"] == load]
-        words = Counter(word for p in here for word in {reason.partition(":")[0] for reason in p["rejections"]})
-        off = [abs(one["median_ms"] / median(quiet_ms) - 1) for one in here if not one["rejections"]]
+        off = [abs(one["value"] / median(quiet) - 1) for one in here if not one["rejections"]]
         rejected = 1 - len(off) / len(here)
-        shares = "".join(f"{words[word] / len(here):7.0%}" for word in ("busy", "stolen", "drifting", "bimodal"))
+        repeats = sum(len(one["repeated"]) for one in here) / len(here)
         ends = f"{np.quantile(off, 0.9):7.1%}{max(off):7.1%}" if off else "      -      -"
-        print(f"{spec:8}{load:20}{len(here):4}{rejected:9.1%}{shares}{len(off):7}{ends}")
+        print(f"{kind:8}{load:20}{len(here):4}{rejected:10.1%}{repeats:12.1f}{len(off):8}{ends}")
         if load == "quiet" and rejected > MAX_QUIET_REJECTED:
-            faults.append(
-                f"{rejected:.1%} of the quiet ones of a {spec} are rejected (at most {MAX_QUIET_REJECTED:.0%})"
-            )
+            faults.append(f"{rejected:.1%} of the quiet {kind} ones are rejected (at most {MAX_QUIET_REJECTED:.0%})")
         if max(off, default=0.0) > MAX_OFF:
-            faults.append(f"{spec}, {load}: one is off by {max(off):.1%} and not rejected (at most {MAX_OFF:.0%})")
+            faults.append(f"{kind}, {load}: one is off by {max(off):.1%} and not rejected (at most {MAX_OFF:.0%})")
+    words = Counter(reason.partition(":")[0] for one in outcomes for reason in one["repeated"])
+    print("why processes were repeated: " + ", ".join(f"{word} {count}" for word, count in words.most_common()))
     return faults
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="TFLite file; by default MobileNetV2 at 64 px is exported")
-    parser.add_argument("--measurements", type=int, default=40, help="processes of each spec under each load")
+    parser.add_argument("--measurements", type=int, default=40, help="quiet ones of each kind")
+    parser.add_argument("--loaded", type=int, default=8, help="of each kind under each load")
     parser.add_argument("--traces", type=Path, help="JSON lines that they are added to; the table is of all in there")
     options = parser.parse_args()
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     with tempfile.TemporaryDirectory() as folder:
         traces = options.traces or Path(folder) / "traces.jsonl"
         with traces.open("a") as file:
-            for one in record(options.model or export_mobilenet(Path(folder)), options.measurements):
+            for one in record(export(Path(folder)), options.measurements, options.loaded):
                 print(json.dumps(one), file=file, flush=True)
         faults = show([json.loads(line) for line in traces.read_text().splitlines()])
     if faults:
