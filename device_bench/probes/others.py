@@ -3,10 +3,10 @@
 A busy neighbour takes cache, memory bandwidth, clock and turns of the CPU from a model that is timed: its figure is
 that of the two together. The counters are read directly before and directly after the timed loop, never in between.
 
-Two things are told apart. A neighbour on a CPU of its own costs what the hardware shares: nothing that one could see on
-the virtual machine that this was tried on, a few per cent to a third on a processor with hyperthreads. One that takes
-turns on our CPU makes inferences longer by the share of the time that we waited for it: 5% of waiting moved the median
-of a network of 7 ms by 7%, and the mean of one of 0.6 ms by 5%, though it was only 0.05 CPUs of work.
+Two things are told apart. A neighbour on a CPU of its own costs what the hardware shares: on the virtual machine that
+this was tried on typically 0.3%, but up to a quarter where it copied memory. One that takes turns on our CPU makes
+inferences longer by the share of the time that we waited for it: 5% of waiting moved the median of a network of 7 ms by
+7%, and the mean of one of 0.6 ms by 5%, though it was only 0.05 CPUs of work.
 """
 
 from __future__ import annotations
