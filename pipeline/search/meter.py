@@ -27,7 +27,7 @@ FRESH_PROCESSES = 3
 """Processes of a measurement that a decision rests on: between processes the same file moves by some per cent."""
 OF_THE_NETWORK = ("partially delegated", "not delegated", "wrong answer")
 """Rejections that are not the device's."""
-A_LOOK = BenchSpec(warmup_runs=0, timed_runs=1, min_seconds=0.0)
+A_LOOK = {"warmup_runs": 0, "timed_runs": 1, "min_seconds": 0.0, "processes": 1, "precision": None}
 """Enough to see which runtime answers."""
 
 
@@ -126,7 +126,8 @@ class LatencyMeter:
     @functools.cached_property
     def runtime(self) -> RuntimeInfo:
         """What runs networks on the device now; asked once, with one inference."""
-        return device_bench.benchmark(self._dense_file, self.device_spec, A_LOOK, power=False).runtime
+        look = self.spec.model_copy(update=A_LOOK)
+        return device_bench.benchmark(self._dense_file, self.device_spec, look, power=False).runtime
 
     @functools.cached_property
     def _dense_file(self) -> Path:
