@@ -54,7 +54,9 @@ class Worker:
                 return
             self._reap()
         ours, theirs = Pipe()
-        root = str(Path(__file__).parents[2])
+        path = filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])
+        # Converters leave files in the temporary folder (coremltools its packages): they go with the worker's own.
+        environment = {"PYTHONPATH": os.pathsep.join(path), "TMPDIR": self._folder.name}
         with self._log.open("wb") as log:
             # -P keeps the current folder, which may hold a user's own `pipeline` or `models`, off the import path.
             self._process = subprocess.Popen(
@@ -64,7 +66,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder.name,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+                env=os.environ | environment,
             )
         theirs.close()
         self._connection = ours

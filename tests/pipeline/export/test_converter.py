@@ -205,6 +205,15 @@ def test_a_worker_ends_and_tidies_up_when_its_caller_is_killed(tmp_path: Path) -
     assert not any(tmp_path.iterdir())
 
 
+def test_what_a_converter_leaves_in_the_temporary_folder_goes_with_its_worker() -> None:
+    with Worker() as worker:
+        worker.start()
+        assert worker._process is not None
+        folder = Path(psutil.Process(worker._process.pid).environ()["TMPDIR"])
+        (folder / "tmpabc.mlpackage").mkdir()
+    assert not folder.exists()
+
+
 def _runs(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
