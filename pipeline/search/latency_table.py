@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
+from pydantic import Field
 
 from device_bench.records import BenchSpec, DeviceInfo, RuntimeInfo
 from pipeline.errors import SearchError
@@ -55,7 +56,7 @@ class LatencyTable(Record):
     estimator: EstimatorName
     steps: dict[str, tuple[int, ...]]
     """The right edges of each group's measured staircase: the channel counts that are worth offering."""
-    staircases: dict[str, dict[int, float]] = {}
+    staircases: dict[str, dict[int, float]] = Field(default_factory=dict)
     """What `steps` was read from: the layers that write a group's channels, over the dense network, by how many."""
     error: TableError | None
     errors: dict[EstimatorName, TableError]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,6 @@ from pipeline.records import Record
 from pipeline.run_folder import append_json_line, read_json_lines
 
 KeepCounts = Mapping[str, int]
-TOGETHER = 5
-"""How many variants share one sitting with the dense network."""
 FRESH_PROCESSES = 3
 """Processes of a measurement that a decision rests on: between processes the same file moves by some per cent."""
 OF_THE_NETWORK = ("partially delegated", "not delegated", "wrong answer")
@@ -156,23 +154,13 @@ class LatencyMeter:
         return self._known.get(_key(keep_counts))
 
     def measure(self, keep_counts: KeepCounts) -> MeasuredPlan:
-        return self.measure_many([keep_counts])[0]
-
-    def measure_many(
-        self, plans: Sequence[KeepCounts], on_result: Callable[[int], None] | None = None
-    ) -> list[MeasuredPlan]:
-        """Measure plans, TOGETHER at a time: export them all, then time them in one sitting.
+        """The plan's latency, from the log if it is there, else from a sitting with the dense network.
 
         Raises:
             MeasurementRejectedError: the device was disturbed for as long as it was tried.
             RewardRejectedError: no measurement of this device or network may pay a reward.
         """
-        missing = list({_key(plan): plan for plan in plans if self.known(plan) is None}.values())
-        for first in range(0, len(missing), TOGETHER):
-            self._measure_chunk(missing[first : first + TOGETHER])
-            if on_result:
-                on_result(min(first + TOGETHER, len(missing)))
-        return [self._known[_key(plan)] for plan in plans]
+        return self.known(keep_counts) or self._measure(keep_counts)
 
     def fresh(self, plans: Sequence[KeepCounts]) -> Sitting:
         """Each plan against the dense network, all in one new sitting; only an interrupted search finds it again."""
@@ -216,28 +204,29 @@ class LatencyMeter:
     def compare_with_dense(self, files: Sequence[Path], spec: BenchSpec) -> ComparisonResult:
         return device_bench.compare([self._dense_file, *files], device=self.device_spec, spec=spec)
 
-    def _measure_chunk(self, plans: Sequence[KeepCounts]) -> None:
-        result = self.sit(plans, self.spec)
-        self._require_believed(result, plans)
-        dense = result.measurements[0]
-        for plan, comparison, measurement in zip(plans, result.comparisons, result.measurements[1:], strict=True):
-            line = MeasuredPlan(
-                keep_counts=dict(plan),
-                device_spec=self.device_spec,
-                device=measurement.device,
-                runtime=measurement.runtime,
-                spec=self.spec,
-                latency_ms=measurement.median_ms,
-                dense_ms=dense.median_ms,
-                ratio=comparison.ratio,
-                noise_floor=comparison.noise_floor,
-                processes=len(measurement.latency_ms.processes),
-                repeated=len(measurement.rejected),
-                unstable=next(iter(measurement.rejections), None),
-                started_at=measurement.started_at,
-            )
-            append_json_line(self.log, line)
-            self._known[_key(plan)] = line
+    def _measure(self, keep_counts: KeepCounts) -> MeasuredPlan:
+        result = self.sit([keep_counts], self.spec)
+        self._require_believed(result, [keep_counts])
+        dense, measurement = result.measurements
+        (comparison,) = result.comparisons
+        line = MeasuredPlan(
+            keep_counts=dict(keep_counts),
+            device_spec=self.device_spec,
+            device=measurement.device,
+            runtime=measurement.runtime,
+            spec=self.spec,
+            latency_ms=measurement.median_ms,
+            dense_ms=dense.median_ms,
+            ratio=comparison.ratio,
+            noise_floor=comparison.noise_floor,
+            processes=len(measurement.latency_ms.processes),
+            repeated=len(measurement.rejected),
+            unstable=next(iter(measurement.rejections), None),
+            started_at=measurement.started_at,
+        )
+        append_json_line(self.log, line)
+        self._known[_key(keep_counts)] = line
+        return line
 
     def _export(self, plans: Sequence[KeepCounts]) -> list[Path]:
         jobs = [

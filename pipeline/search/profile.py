@@ -1,8 +1,8 @@
 """The profile stage: measure random variants and single layers on a device, and fit its latency table to them.
 
 All of it is one session on the device: variants share sittings with the dense network, and so do the layers. Variants
-are measured briefly, in one process each, since the fit averages over them; what the table's error is told on is
-measured as carefully as the search measures.
+are measured briefly, in one process each, since the fit averages over them; those that the table's error is told on
+with the search's own timing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.run_folder import append_json_line, read_json_lines
 from pipeline.search.latency_model import ESTIMATORS, EstimatorName, TablePoint, choose, usable
 from pipeline.search.latency_table import LatencyModel, LatencyTable, TableError
 from pipeline.search.layer_times import LayerPoint, LayerTime, LayerTimes, layer_grid
-from pipeline.search.meter import LatencyMeter, MeasuredPlan
+from pipeline.search.meter import LatencyMeter
 from pipeline.search.staircase import staircases, steps
 from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts
 
@@ -32,9 +32,9 @@ SPREADS = (0.1, 0.5)
 """Standard deviations, of the logarithm of a group's share around its variant's, that variants are drawn with."""
 COST_POWER = 1.5
 """About how a network's latency rises with the share of its channels: variants are spread evenly over the latency."""
-TOGETHER = 10
-TOGETHER_BYTES = 160e6
-"""Of the files of a sitting: more would push each other, and the dense network, out of the memory of a phone."""
+TOGETHER, CHECKED_TOGETHER = 10, 5
+TOGETHER_BYTES = 300e6
+"""Of the files of a sitting, each of which is in memory twice: more would not fit on a small board."""
 VARIANT_SECONDS = 0.1
 LAYER_SECONDS = 0.02
 LAYERS_TOGETHER = 50
@@ -44,10 +44,11 @@ hour."""
 
 
 class SittingLog(Record):
-    """One line of `variants.jsonl` or `layers.jsonl`: what one sitting gave, in the order in which it was asked."""
+    """One line of `variants-*.jsonl`, `checks-*.jsonl` or `layers-*.jsonl`: one sitting, in the order asked."""
 
     number: int
     spec: BenchSpec
+    dense_ms: float
     ratios: tuple[float, ...]
 
 
@@ -81,30 +82,30 @@ class Profiler:
     ) -> None:
         self._meter, self._shape, self._settings, self._pruning, self._tell = meter, shape, settings, pruning, tell
         self._grid = round_grid(meter.groups, pruning)
+        self._dense_ms: list[float] = []
 
     def build(self, seed: int) -> LatencyTable:
         """Measure fit and check variants, and the single layers; the check variants take no part in the fit."""
         settings = self._settings
         plans = random_variants(self._grid, settings.fit_variants + settings.check_variants, self._pruning, seed)
         fitted, checked = plans[: settings.fit_variants], plans[settings.fit_variants :]
-        points = self._time_variants(fitted)
+        points = self._time_variants("variants", fitted, TOGETHER, brief(self._meter.spec, VARIANT_SECONDS))
         layers = self._time_layers()
-        measured = self._meter.measure_many(
-            checked, lambda done: self._tell("measuring check variants", done, len(checked))
-        )
-        return self._table(points, layers, measured)
+        as_searched = self._meter.spec.model_copy(update={"precision": None})
+        check = self._time_variants("checks", checked, CHECKED_TOGETHER, as_searched)
+        return self._table(points, layers, check)
 
     def _table(
-        self, points: Sequence[TablePoint], layers: Sequence[LayerTime] | Missing, measured: Sequence[MeasuredPlan]
+        self, points: Sequence[TablePoint], layers: Sequence[LayerTime] | Missing, check: Sequence[TablePoint]
     ) -> LatencyTable:
         times = None if isinstance(layers, Missing) else LayerTimes(self._shape, layers)
         stairs = {} if times is None else staircases(self._shape, times, self._grid)
         table = LatencyTable(
-            device=measured[0].device,
-            runtime=measured[0].runtime,
+            device=self._meter.device,
+            runtime=self._meter.runtime,
             spec=self._meter.spec,
             built_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            dense_ms=float(np.median([line.dense_ms for line in measured])),
+            dense_ms=float(np.median(self._dense_ms)),
             channels={group.name: group.channels for group in self._meter.groups},
             smallest={group.name: keep_values(group.channels, self._pruning)[0] for group in self._meter.groups},
             points=tuple(points),
@@ -116,7 +117,6 @@ class Profiler:
             errors={},
             missing={"layers": layers.reason} if isinstance(layers, Missing) else {},
         )
-        check = [TablePoint(keep_counts=line.keep_counts, ratio=line.ratio) for line in measured]
         errors = {name: self._error(table, name, check) for name in ESTIMATORS if name in usable(times)}
         return table.model_copy(update={"error": errors[table.estimator], "errors": errors})
 
@@ -124,15 +124,16 @@ class Profiler:
         model = LatencyModel(self._shape, table.model_copy(update={"estimator": name}))
         return TableError.of(model.errors(check))
 
-    def _time_variants(self, plans: Sequence[dict[str, int]]) -> list[TablePoint]:
-        spec = brief(self._meter.spec, VARIANT_SECONDS)
-        together = max(1, min(TOGETHER, int(TOGETHER_BYTES / self._meter.dense_bytes)))
+    def _time_variants(
+        self, name: str, plans: Sequence[dict[str, int]], together: int, spec: BenchSpec
+    ) -> list[TablePoint]:
+        together = max(1, min(together, int(TOGETHER_BYTES / self._meter.dense_bytes)))
         points: list[TablePoint] = []
 
         def measure(chunk: Sequence[dict[str, int]]) -> ComparisonResult:
             return self._meter.sit(chunk, spec)
 
-        for number, chunk, ratios in self._sittings("variants", plans, together, spec, measure):
+        for number, chunk, ratios in self._sittings(name, plans, together, spec, measure):
             points += [
                 TablePoint(keep_counts=plan, ratio=ratio, sitting=number)
                 for plan, ratio in zip(chunk, ratios, strict=True)
@@ -193,8 +194,9 @@ class Profiler:
             chunk = wanted[first : first + together]
             line = known.get(number)
             if line is None:
-                line = SittingLog(number=number, spec=spec, ratios=_ratios(measure(chunk)))
+                line = _logged(number, spec, measure(chunk))
                 append_json_line(log, line)
+            self._dense_ms.append(line.dense_ms)
             self._tell(f"measuring {name}", first + len(chunk), len(wanted))
             yield number, chunk, line.ratios
 
@@ -204,11 +206,11 @@ def brief(spec: BenchSpec, min_seconds: float) -> BenchSpec:
     return spec.model_copy(update={"min_seconds": min_seconds, "processes": 1, "precision": None})
 
 
-def _ratios(result: ComparisonResult) -> tuple[float, ...]:
-    """Latencies over the dense network's.
+def _logged(number: int, spec: BenchSpec, result: ComparisonResult) -> SittingLog:
+    """What a sitting gave.
 
     Raises:
-        MeasurementRejectedError: the sitting must not be believed.
+        MeasurementRejectedError: it must not be believed.
     """
     reasons = {reason for one in result.measurements if not one.believed for reason in one.rejections}
     if reasons:
@@ -216,4 +218,9 @@ def _ratios(result: ComparisonResult) -> tuple[float, ...]:
             f"{result.measurements[0].device.model}: a sitting of the profile was rejected "
             f"({'; '.join(sorted(reasons))}); mend the cause and run again: what is done stays done"
         )
-    return tuple(comparison.ratio for comparison in result.comparisons)
+    return SittingLog(
+        number=number,
+        spec=spec,
+        dense_ms=result.measurements[0].median_ms,
+        ratios=tuple(comparison.ratio for comparison in result.comparisons),
+    )

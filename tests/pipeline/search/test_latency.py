@@ -67,14 +67,6 @@ def test_an_equal_plan_is_measured_once_also_after_a_restart(tmp_path: Path, con
     assert not list(tmp_path.glob("candidate-*"))
 
 
-def test_many_plans_share_sittings_and_keep_their_order(tmp_path: Path, converter: TfliteConverter) -> None:
-    plans = [{"block.0": keep} for keep in (32, 24, 16, 8, 4, 12, 16)]
-    measured = meter(tmp_path, converter).measure_many(plans)
-    assert [line.keep_counts for line in measured] == plans
-    assert len(lines(tmp_path)) == 6  # 16 twice
-    assert measured[0].ratio > measured[1].ratio > measured[2].ratio > measured[3].ratio
-
-
 def test_a_device_that_must_not_pay_is_refused(tmp_path: Path, converter: TfliteConverter) -> None:
     with pytest.raises(RewardRejectedError, match=r"of kind 'fake', and search\.reward_from allows device, host"):
         meter(tmp_path, converter, reward_from=("device", "host")).measure({"block.0": 8})

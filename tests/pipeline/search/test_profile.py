@@ -45,7 +45,7 @@ def test_a_table_says_where_it_comes_from_and_what_every_estimator_missed(
     assert table.error is not None and table.error.n == 3 and table.error.median < 0.05
     assert table.layers and table.steps.keys() == table.channels.keys()
     assert all(set(edges) <= table.staircases[group].keys() for group, edges in table.steps.items())
-    assert said[-1] == ("measuring check variants", 3, 3)
+    assert said[-1] == ("measuring checks", 3, 3)
     assert {"measuring variants", "measuring layers"} <= {what for what, _, _ in said}
     assert LatencyTable.model_validate_json(table.model_dump_json()) == table
 
