@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.search.energy import with_energy
 from pipeline.search.env import PruneEnv
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.finalists import Finalist, judge_finalists, shortlist
-from pipeline.search.latency import Hybrid
+from pipeline.search.latency import Hybrid, LatencySource
 from pipeline.search.latency_table import LatencyTable
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
@@ -32,6 +32,7 @@ from pipeline.search.task import (
     open_meters,
     uniform_at,
 )
+from pipeline.search.uniform import KeepGrid
 from pipeline.subject import Subject
 
 
@@ -75,21 +76,37 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         )
         winner = finalists[0]
         write_json(work / "plan.json", recovery.plan(winner.plan, agent=config.search.agent, episode=winner.episode))
-        (work / "controls").mkdir(exist_ok=True)
-        for name in config.controls:
-            progress.update(f"control {name}")
-            plan = control_plan(
-                name,
-                winner.plan,
-                grid=grid,
-                recovery=recovery,
-                source=source,
-                meter=meters[0],
-                min_keep=config.pruning.min_keep,
-                seed=config.seed,
-            )
-            write_json(work / "controls" / f"{name}.json", plan)
+        _write_controls(
+            config, work, progress, winner.plan, grid=grid, recovery=recovery, source=source, meter=meters[0]
+        )
     write_json(work / "summary.json", _summary(config, log.episodes, finalists, meters, tables, source))
+
+
+def _write_controls(
+    config: Config,
+    work: Path,
+    progress: Progress,
+    pruned: Mapping[str, int],
+    *,
+    grid: KeepGrid,
+    recovery: Recovery,
+    source: LatencySource,
+    meter: LatencyMeter,
+) -> None:
+    (work / "controls").mkdir(exist_ok=True)
+    for name in config.controls:
+        progress.update(f"control {name}")
+        plan = control_plan(
+            name,
+            pruned,
+            grid=grid,
+            recovery=recovery,
+            source=source,
+            meter=meter,
+            min_keep=config.pruning.min_keep,
+            seed=config.seed,
+        )
+        write_json(work / "controls" / f"{name}.json", plan)
 
 
 def _nearest(choices: Sequence[int], wanted: int) -> int:
