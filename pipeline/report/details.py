@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from device_bench.records import Measurement
-from pipeline.report.results import STAGES, Results, TableError
+from pipeline.report.results import STAGES, Results
 from pipeline.report.rows import Row
 from pipeline.report.table import STATUS_WORDS, method_words
 from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
@@ -18,6 +18,10 @@ SOURCE_WORDS = {
     "table": "latency table at every step (a model)",
     "hybrid": "latency table at every step (a model), measured on the device at the end of each episode",
 }
+
+
+Facts = tuple[tuple[str, str], ...]
+"""Names and what is known of them."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,10 @@ def run_details(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
     }
 
 
-def _search_facts(results: Results) -> tuple[tuple[str, str], ...]:
+def _search_facts(results: Results) -> Facts:
     search = results.search
     if search is None:
         return ()
-    error = search.latency_table_error or results.table_error
     greedy = search.greedy
     found = {True: "yes", False: "no; the nearest plan is shown", None: DASH}[search.target_met]
     failed = sum(1 for episode in results.episodes if episode.failure)
@@ -89,18 +92,9 @@ def _search_facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("Latency source", SOURCE_WORDS.get(search.latency_source, search.latency_source)),
         ("Episodes", f"{search.episodes:,}" + (f", {failed} failed" if failed else "")),
         ("Wall time", duration(search.wall_s)),
-        ("Measurements on the device", number_of(search.device_measurements)),
         ("Dense latency in the search", _with_unit(search.dense_latency_ms, "ms")),
         ("Target, latency / dense", DASH if search.target_ratio is None else f"{search.target_ratio:.4g}"),
         ("A finalist meets the target", found),
-        (
-            "Error of the latency table (relative, on variants it was not fitted on)",
-            _error_words(error, "no table was fitted"),
-        ),
-        (
-            "The same, corrected by what the search measured",
-            _error_words(search.hybrid_error, "no table was corrected"),
-        ),
         (
             "The agent's own greedy plan",
             f"latency / dense {number(greedy.ratio)}, validation top-1 {percent(greedy.top1)}%"
@@ -108,12 +102,6 @@ def _search_facts(results: Results) -> tuple[tuple[str, str], ...]:
             else f"{DASH} the agent gave none",
         ),
     )
-
-
-def _error_words(error: TableError | None, reason: str) -> str:
-    if error is None:
-        return f"{DASH} {reason}"
-    return f"median {percent(error.median)}%, 90th percentile {percent(error.p90)}%, n = {error.n}"
 
 
 def number_of(count: int | None) -> str:
@@ -164,12 +152,11 @@ def _measurements(rows: tuple[Row, ...]) -> Grid | None:
         return None
     return Grid(
         title="Each measurement",
-        align="llrrrrrlrr",
+        align="llrrrrlrr",
         heads=(
             "Artifact",
             "Device",
             "Runs",
-            "Processes",
             "Init, ms",
             "First, ms",
             "Model memory, MB",
@@ -193,7 +180,6 @@ def _measurement_line(row: Row, measurement: Measurement) -> tuple[str, ...]:
         row.label,
         measurement.device.kind,
         number_of(stats.n),
-        number_of(len(stats.processes)),
         number(measurement.init_ms),
         number(measurement.first_ms),
         number(memory.model_mb) if memory else DASH,

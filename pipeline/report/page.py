@@ -19,6 +19,7 @@ from pipeline.report.results import read_results
 from pipeline.report.rows import Row, build_rows
 from pipeline.report.summary import summary_json, summary_md
 from pipeline.report.table import COLUMNS, table_cells
+from pipeline.report.trust import build_trust
 from pipeline.report.verdict import build_verdict
 
 
@@ -48,6 +49,7 @@ def write_report(run_dir: Path, out_dir: Path) -> Path:
         details=run_details(results, rows),
         operations=None if isinstance(times, str) else operations_grid(times),
         operations_of=times if isinstance(times, str) else times.device,
+        trust=build_trust(results, rows),
         provenance=provenance(results, rows),
         charts=_finite(build_charts(results, rows)),
         plotly_js=get_plotlyjs(),

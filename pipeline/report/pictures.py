@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,13 +18,17 @@ from pipeline.report.series import (
     COLOUR_ACCURACY,
     COLOUR_LATENCY,
     COLOUR_REWARD,
+    FEW_EDGES,
     accuracy_latency,
     colour,
     distributions,
+    hybrid_errors,
     kept_channels,
     learning_curve,
     log_ticks,
+    staircases,
 )
+from pipeline.report.table_facts import BAND
 
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "D", "dynamic": "^", "palette6": "P"}
 LINES = {"fp32": "-", "fp16": "--", "int8": ":", "dynamic": "-."}
@@ -37,6 +42,8 @@ def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> No
         "kept_channels.png": lambda: _kept_channels(results),
         "operations.png": lambda: _operations(results, operation_times(rows)),
         "learning_curve.png": lambda: _learning_curve(results),
+        "hybrid_error.png": lambda: _hybrid_error(results),
+        "staircases.png": lambda: _staircases(results),
     }
     for name, draw in drawings.items():
         figure = draw()
@@ -149,6 +156,40 @@ def _learning_curve(results: Results) -> Figure | None:
     if results.search and results.search.target_ratio is not None:
         bottom.axhline(results.search.target_ratio, color="#1f2933", linestyle="--", linewidth=1, label="target")
     bottom.set(xlabel="Episode", ylabel="Latency / dense")
+    return finish(figure)
+
+
+def _hybrid_error(results: Results) -> Figure | None:
+    errors = hybrid_errors(results)
+    if not errors:
+        return None
+    figure = new_figure(3.2)
+    axes = figure.add_subplot()
+    axes.axhspan(-100 * BAND, 100 * BAND, color=COLOUR_ACCURACY, alpha=0.15, label=f"\u00b1{100 * BAND:g}%")
+    axes.axhline(0, color="#1f2933", linewidth=1)
+    axes.plot(range(1, len(errors) + 1), errors, "o", ms=4, color=COLOUR_LATENCY, label="latency table while searching")
+    axes.set(xlabel="Measurement of the search", ylabel="Predicted / measured \u2212 1, %")
+    return finish(figure)
+
+
+def _staircases(results: Results) -> Figure | None:
+    found = staircases(results)
+    if not found:
+        return None
+    columns = min(3, len(found))
+    lines = math.ceil(len(found) / columns)
+    figure = new_figure(0.4 + 2.1 * lines)
+    for place, one in enumerate(found):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        cost_ms = dict(zip(one.channels, one.latency_ms, strict=True))
+        told = {"steps": "layers alone", "edges": "right edge of a step"} if place == 0 else {}
+        axes.step(one.channels, one.latency_ms, where="pre", color=COLOUR_REWARD, linewidth=1, label=told.get("steps"))
+        edges_ms = [cost_ms[edge] for edge in one.edges]
+        size = 3.5 if len(one.edges) <= FEW_EDGES else 1.5
+        axes.plot(one.edges, edges_ms, "D", ms=size, color=COLOUR_LATENCY, label=told.get("edges"))
+        axes.set(xlim=(0, None), ylim=(0, None), xlabel="Channels", ylabel="ms")
+        axes.set_title(plain(one.group), fontsize=8, loc="left")
+        axes.tick_params(labelsize=7)
     return finish(figure)
 
 

@@ -1,113 +1,32 @@
 """What a run folder holds, read back through the records that it was written with.
 
-This is the one place that knows the stored names. A stage that has not run is a gap that the report names;
-a file that is there and does not read is an error.
+This is the one place that knows the names of the files; `stored.py` knows those of their values. A stage that has not
+run is a gap that the report names; a file that is there and does not read is an error.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from device_bench.records import ComparisonResult, Measurement
 from pipeline.config import Config, load_config
 from pipeline.errors import ConfigError, DamagedFileError, StorageError
 from pipeline.records import Artifact, BenchLine, Episode, Evaluation, PruningPlan
+from pipeline.report.stored import (
+    DeviceNoise,
+    GroupCount,
+    LatencyTables,
+    Manifest,
+    SearchSummary,
+    StageDone,
+    TableError,
+    VariantRecord,
+)
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
-
-
-class Stored(BaseModel):
-    """A value of a file that has no record of its own; keys that the report does not show are passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-class Manifest(Stored):
-    run: str
-    started_at: str | None = None
-    seed: int | None = None
-    git_commit: str | None = None
-    versions: dict[str, Any] = {}
-    machine: dict[str, Any] = {}
-
-
-class StageDone(Stored):
-    seconds: float | None = None
-
-
-class TableError(Stored):
-    """Relative error of the latency table on variants that it was not fitted on."""
-
-    median: float
-    p90: float
-    n: int
-
-
-class LatencyTable(Stored):
-    error: TableError | None = None
-
-
-class Finalist(Stored):
-    plan_id: str
-    episode: int | None = None
-    ratio: float
-    ci95: tuple[float, float] | None = None
-    validation_top1: float | None = None
-
-
-class GreedyResult(Stored):
-    ratio: float | None = None
-    top1: float | None = None
-
-
-class SearchSummary(Stored):
-    agent: str
-    reward: str
-    latency_source: str
-    episodes: int
-    wall_s: float | None = None
-    device_measurements: int | None = None
-    latency_table_error: TableError | None = None
-    hybrid_error: TableError | None = None
-    """Of the table as the search corrected it, against the measurements that ended its episodes."""
-    dense_latency_ms: float | None = None
-    target_ratio: float | None = None
-    target_met: bool | None = None
-    finalists: tuple[Finalist, ...] = ()
-    greedy: GreedyResult | None = None
-
-
-class GroupCount(Stored):
-    channels: int
-    kept_count: int
-
-
-class Top1Difference(Stored):
-    """Top-1 of one network less that of another, compared image by image."""
-
-    difference: float
-    ci95: tuple[float, float] | None
-    """None where the run stored none: it has not exported yet, or an older version wrote it."""
-    n: int
-
-
-class VariantRecord(Stored):
-    """One network of `export/variants.json`."""
-
-    name: str
-    params: int | None = None
-    macs: int | None = None
-    plan: str | None = None
-    evaluation: Evaluation | None = None
-    top1_lost: Top1Difference | None = None
-    """Dense less this one."""
-    top1_over: dict[str, Top1Difference] = {}
-    """Of pruned: it less each control."""
-    groups: dict[str, GroupCount] = {}
 
 
 @dataclass(frozen=True)
@@ -136,7 +55,9 @@ class Results:
     manifest: Manifest
     stage_seconds: dict[str, float | None]
     """Of the stages that are complete, in their order."""
-    table_error: TableError | None
+    latency_tables: LatencyTables | None
+    device_noise: tuple[DeviceNoise, ...]
+    """Of each device, under the search's spec; empty where the search asked no table."""
     episodes: tuple[Episode, ...]
     search: SearchSummary | None
     variants: tuple[VariantResult, ...]
@@ -144,6 +65,12 @@ class Results:
     """The interleaved ones, one for each device."""
     strays: tuple[str, ...]
     """Measured files that `export/artifacts.json` does not know."""
+
+    @property
+    def table_error(self) -> TableError | None:
+        """Of the worst table, on variants that it was not fitted on; None where none was fitted."""
+        found = self.search.latency_table_error if self.search else None
+        return found or (self.latency_tables.error if self.latency_tables else None)
 
     @property
     def missing_stages(self) -> tuple[str, ...]:
@@ -171,13 +98,15 @@ def read_results(run_dir: Path) -> Results:
     artifacts = _read_list(Artifact, export / "artifacts.json") if "export" in done else ()
     records = _read_list(VariantRecord, export / "variants.json") if "export" in done else _unexported(run_dir, done)
     known = {artifact.path for artifact in artifacts}
-    table = _read(LatencyTable, run_dir / "profile" / "latency_table.json") if "profile" in done else None
+    profile = run_dir / "profile"
+    noise = profile / "noise.json"
     return Results(
         folder=run_dir.resolve().name,
         config=_read_config(run_dir / "config.yaml"),
         manifest=_read(Manifest, run_dir / "manifest.json"),
         stage_seconds={stage: _read(StageDone, run_dir / stage / "done.json").seconds for stage in done},
-        table_error=table.error if table else None,
+        latency_tables=_read(LatencyTables, profile / "latency_table.json") if "profile" in done else None,
+        device_noise=_read_list(DeviceNoise, noise) if "profile" in done and noise.is_file() else (),
         episodes=_read_lines(Episode, run_dir / "search" / "episodes.jsonl") if "search" in done else (),
         search=_read(SearchSummary, run_dir / "search" / "summary.json") if "search" in done else None,
         variants=tuple(_with_artifacts(record, artifacts, lines) for record in records),

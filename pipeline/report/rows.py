@@ -53,11 +53,16 @@ class Row:
             )
         if fault := self.artifact.missing.get("delegation"):
             found.append(f"delegation {fault}" if fault.startswith("not checked") else fault)
-        if self.measurement and not self.measurement.valid:
+        if self.measurement and not self.measurement.believed:
             found.append(f"measurement rejected: {', '.join(self.measurement.rejections)}")
         if self.measurement and self._is_another_file(self.artifact, self.measurement):
             found.append("measurement rejected: the measured file is not the exported one (hash differs)")
         return tuple(found)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is said beside its figures although they hold: that they are known less exactly than was asked for."""
+        return self.measurement.rejections if self.measurement and self.measurement.believed else ()
 
     @staticmethod
     def _is_another_file(artifact: Artifact, measurement: Measurement) -> bool:

@@ -14,6 +14,9 @@ COLOURS = {"dense": "#4d4d4d", "uniform": "#e69f00", "pruned": "#0072b2", "rando
 SPARE_COLOURS = ("#009e73", "#d55e00", "#56b4e9", "#a6761d")
 COLOUR_REWARD, COLOUR_ACCURACY, COLOUR_LATENCY = "#0072b2", "#009e73", "#d55e00"
 CURVE_POINTS = 200
+STAIRCASES = 6
+FEW_EDGES = 25
+"""Right edges that stand apart when they are drawn large."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class KeptChannels:
     groups: tuple[str, ...]
     dense: tuple[int, ...]
     kept: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """What the layers that write a group's channels take alone, by how many channels there are."""
+
+    group: str
+    channels: tuple[int, ...]
+    latency_ms: tuple[float, ...]
+    edges: tuple[int, ...]
+    """The counts that the search offers: one more channel costs a step."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +173,32 @@ def learning_curve(results: Results) -> tuple[EpisodePoint, ...]:
             )
         )
     return tuple(points)
+
+
+def hybrid_errors(results: Results) -> tuple[float, ...]:
+    """Predicted / measured - 1, in percent: of each network that the search measured, before the table learned it."""
+    errors = results.search.hybrid_errors if results.search else ()
+    return tuple(100 * error for error in errors if math.isfinite(error))
+
+
+def staircases(results: Results) -> tuple[Staircase, ...]:
+    """The groups of the first device with measured ones whose channels cost most, in the order of the network."""
+    tables = results.latency_tables.tables if results.latency_tables else ()
+    table = next((table for table in tables if table.staircases), None)
+    if table is None:
+        return ()
+    costs = {group: dict(sorted(stairs.items())) for group, stairs in table.staircases.items() if len(stairs) > 2}
+    dearest = sorted(costs, key=lambda group: max(costs[group].values()), reverse=True)[:STAIRCASES]
+    return tuple(
+        Staircase(
+            group=group,
+            channels=tuple(stairs),
+            latency_ms=tuple(ratio * table.dense_ms for ratio in stairs.values()),
+            edges=tuple(edge for edge in table.steps.get(group, ()) if edge in stairs),
+        )
+        for group, stairs in costs.items()
+        if group in dearest
+    )
 
 
 def _finite(latency_ms: float | None, dense_ms: float | None) -> float | None:

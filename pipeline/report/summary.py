@@ -7,12 +7,16 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from device_bench.records import NoiseFloor
 from pipeline.records import Artifact
+from pipeline.report.details import Grid
 from pipeline.report.operations import operation_times, operations_grid
 from pipeline.report.results import ArtifactResult, Results, VariantResult
 from pipeline.report.rows import Row
+from pipeline.report.stored import LatencyTable
 from pipeline.report.table import COLUMNS, Cell, Column, Notes
 from pipeline.report.text import DASH, one_line
+from pipeline.report.trust import build_trust, known_noise, paid_by_table
 from pipeline.report.verdict import Verdict
 
 MD_WIDTH = 100
@@ -25,12 +29,15 @@ FILE = Column("file", "File", "", lambda row: Cell(_file(row)), numeric=False)
 
 
 def summary_json(results: Results) -> dict[str, Any]:
-    """The stored values in one object, as the design's `report/summary.json` lays it out."""
+    """The stored values in one object, as `docs/report.md` lays it out."""
+    tables = results.latency_tables
     return {
         "run": results.config.name,
         "device": ", ".join(results.config.device_specs()),
         "data": results.config.data.name,
         "search": _search(results),
+        "latency_tables": [_table_record(table) for table in tables.tables] if tables else [],
+        "noise": [_noise(*known) for known in known_noise(results)],
         "variants": [_variant(variant) for variant in results.variants],
     }
 
@@ -39,7 +46,7 @@ def _search(results: Results) -> dict[str, Any] | None:
     search = results.search
     if search is None:
         return None
-    error = search.latency_table_error or results.table_error
+    error, rejected = results.table_error, search.rejected_measurements
     return {
         "agent": search.agent,
         "reward": search.reward,
@@ -48,6 +55,29 @@ def _search(results: Results) -> dict[str, Any] | None:
         "wall_s": search.wall_s,
         "device_measurements": search.device_measurements,
         "latency_table_error": error.model_dump() if error else None,
+        "hybrid_error": search.hybrid_error.model_dump() if search.hybrid_error else None,
+        "hybrid_errors": search.hybrid_errors,
+        "unstable_measurements": search.unstable_measurements,
+        "repeated_processes": search.repeated_processes,
+        "rejected_measurements": None if rejected is None else [line.model_dump() for line in rejected],
+        "episodes_paid_by_table": paid_by_table(results),
+        "energy": search.energy.model_dump() if search.energy else None,
+    }
+
+
+def _table_record(table: LatencyTable) -> dict[str, Any]:
+    """All but the measurements that it was fitted on, and the staircases."""
+    kept = table.model_dump(mode="json", exclude={"points", "layers", "staircases"})
+    return kept | {"variants": len(table.points), "layers": len(table.layers)}
+
+
+def _noise(of: str, device: str, floor: NoiseFloor | str) -> dict[str, Any]:
+    known = isinstance(floor, NoiseFloor)
+    return {
+        "of": of,
+        "device": device,
+        "floor": floor.model_dump(mode="json") if isinstance(floor, NoiseFloor) else None,
+        "missing": {} if known else {"floor": floor},
     }
 
 
@@ -98,6 +128,7 @@ def summary_md(results: Results, rows: tuple[Row, ...], verdict: Verdict) -> str
         *[_measured_table(rows, keys, notes) for keys in MD_TABLES],
         _measured_table(tuple(_first_of_each(rows)), ("variant", "params", "macs"), notes),
         *_operations(rows),
+        *_trust(results, rows),
         [line for index, text in enumerate(notes.texts, start=1) for line in _wrapped(text, f"{index}. ")],
         [line for text in verdict.warnings for line in _wrapped(text, "- ")],
     ]
@@ -109,12 +140,32 @@ def _operations(rows: tuple[Row, ...]) -> list[list[str]]:
     times = operation_times(rows)
     if isinstance(times, str):
         return [_wrapped(times)]
-    grid = operations_grid(times)
-    narrow = [i for i, head in enumerate(grid.heads) if head != "Run as"]
-    body = [[escape_md(one_line(line[i], 48)) for i in narrow] for line in grid.rows]
-    title = f"{grid.title} (TFLite fp32 on {times.device}, in a pass of its own)"
-    table = _table([grid.heads[i] for i in narrow], body, [grid.align[i] == "r" for i in narrow])
-    return [_wrapped(title), table, _wrapped(grid.note)]
+    title, *rest = _narrow(operations_grid(times), ("Run as",))
+    return [_wrapped(f"{' '.join(title)} (TFLite fp32 on {times.device}, in a pass of its own)"), *rest]
+
+
+def _trust(results: Results, rows: tuple[Row, ...]) -> list[list[str]]:
+    """What can be told apart, what was repeated, and how the search's measurements and its table went."""
+    trust = build_trust(results, rows)
+    facts = (*trust.search, ("The latency table while searching", trust.hybrid_words))
+    said = [f"{name}: {value}" for name, value in facts if value]
+    return [
+        _wrapped(f"How far these figures can be trusted. {trust.lead}"),
+        *_narrow(trust.processes, ("Why repeated", "Mark")),
+        [line for text in said for line in _wrapped(text, "- ")],
+        *_narrow(trust.table_errors, ("Device",) if len(trust.tables) == 1 else ()),
+        *_narrow(trust.energy, ("Method",)),
+    ]
+
+
+def _narrow(grid: Grid | None, without: tuple[str, ...]) -> list[list[str]]:
+    """A table of the page less the columns that are too wide here, with its title and note."""
+    if grid is None:
+        return []
+    kept = [index for index, head in enumerate(grid.heads) if head not in without]
+    body = [[escape_md(one_line(line[index], 48)) for index in kept] for line in grid.rows]
+    table = _table([grid.heads[index] for index in kept], body, [grid.align[index] == "r" for index in kept])
+    return [_wrapped(grid.title), table, _wrapped(grid.note)]
 
 
 def _first_of_each(rows: tuple[Row, ...]) -> list[Row]:
@@ -138,10 +189,10 @@ def _measured_table(rows: tuple[Row, ...], keys: Sequence[str], notes: Notes) ->
 def _md_cell(column: Column, row: Row, notes: Notes) -> str:
     cell = column.cell(row)
     shown = escape_md(cell.text)
-    if cell.reason:
-        return f"{shown} [{notes.mark(cell.reason)}]"
     # The device's model and the energy's interval are too wide here; the page has them.
-    return shown if column.key in ("device", "energy_mj") or not cell.detail else f"{shown} ({escape_md(cell.detail)})"
+    if cell.detail and column.key not in ("device", "energy_mj"):
+        shown = f"{shown} ({escape_md(cell.detail)})"
+    return f"{shown} [{notes.mark(cell.reason)}]" if cell.reason else shown
 
 
 def _table(heads: list[str], body: list[list[str]], numeric: list[bool]) -> list[str]:

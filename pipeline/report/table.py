@@ -22,7 +22,7 @@ MODELLED = ("batterystats", "modelled", "estimate")
 
 @dataclass(frozen=True)
 class Cell:
-    """What a reader sees (`text`, and `detail` below it), the stored value, and why a null is a null."""
+    """What a reader sees (`text`, and `detail` below it), the stored value, and the reason of a null or of a mark."""
 
     text: str
     detail: str = ""
@@ -100,7 +100,8 @@ def _accuracy_reason(row: Row) -> str:
 def _median(measurement: Measurement) -> Cell:
     stats = measurement.latency_ms
     detail = interval(stats.ci95) if stats.ci95 else "one process"
-    return Cell(number(stats.median), detail, stats.median)
+    mark = "; ".join(measurement.rejections) if measurement.believed else ""
+    return Cell(number(stats.median), detail, stats.median, one_line(mark))
 
 
 def _p95(measurement: Measurement) -> Cell:
@@ -163,7 +164,7 @@ COLUMNS = (
     Column("variant", "Variant", "", lambda row: Cell(row.variant.name), numeric=False),
     Column("format", "Format", "", lambda row: Cell(row.artifact.format if row.artifact else DASH), numeric=False),
     Column("precision", "Precision", "", lambda row: Cell(row.artifact.precision if row.artifact else DASH), False),
-    Column("status", "Checks", "", lambda row: Cell(STATUS_WORDS[row.status]), numeric=False),
+    Column("status", "Checks", "", lambda row: Cell(STATUS_WORDS[row.status], "unstable" if row.marks else ""), False),
     Column("device", "Device", "kind", _device, numeric=False),
     Column("top1", "Top-1", "%", _top1),
     Column("top5", "Top-5", "%", _top5),
@@ -180,7 +181,7 @@ COLUMNS = (
 
 
 def table_cells(rows: tuple[Row, ...]) -> tuple[list[list[tuple[Column, Cell, int | None]]], list[str]]:
-    """Every row's cells, each dash with the number of its note, and the notes."""
+    """Every row's cells, each dash and each mark with the number of its note, and the notes."""
     notes = Notes()
     cells = []
     for row in rows:

@@ -38,6 +38,11 @@ def percent(share: float | None) -> str:
     return points(share)
 
 
+def fine_percent(share: float | None) -> str:
+    """In percent, two significant digits: what is told here is small."""
+    return number(None if share is None else 100 * share, 2)
+
+
 def percent_interval(bounds: tuple[float, float] | None) -> str:
     return DASH if bounds is None else f"{percent(bounds[0])}{RANGE}{percent(bounds[1])}"
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.report.results import Results, Top1Difference
+from pipeline.report.results import Results
 from pipeline.report.rows import Row, Speedup
+from pipeline.report.stored import Top1Difference
 from pipeline.report.text import interval, number, percent, points, times
 
 Met = Literal["met", "not met", "unknown"]
@@ -259,6 +260,7 @@ def _figures(row: Row) -> str:
 
 def _warnings(results: Results, rows: tuple[Row, ...]) -> list[str]:
     found = [f"{row.label}: {problem}. It is not ranked." for row in rows for problem in row.problems]
+    found += [f"{row.label}: {mark}. Its figures hold, less exactly." for row in rows for mark in row.marks]
     found += [
         f"{row.label}: parity not checked ({row.artifact.parity.reason or 'no reason given'})."
         for row in rows

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,18 @@ from device_bench.records import (
     LatencyStats,
     Measurement,
     MemoryUse,
+    NoiseFloor,
     OpTime,
+    RejectedProcess,
     RuntimeInfo,
     ThermalState,
 )
 from pipeline.config import Config
 from pipeline.intervals import wilson_interval
 from pipeline.records import Architecture, Artifact, Episode, EpisodeStep, Evaluation, GroupPlan, Parity, PruningPlan
+from pipeline.search.latency_model import TablePoint
+from pipeline.search.latency_table import LatencyTable, TableError
+from pipeline.search.staircase import steps
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench")
 SECONDS = {"baseline": 51.2, "profile": 78.4, "search": 207.0, "finetune": 49.1, "export": 31.8, "bench": 44.0}
@@ -58,6 +64,12 @@ KEEP = {
 }
 MEDIAN_MS = {"dense": 0.643, "uniform": 0.191, "pruned": 0.142}
 TOP1 = {"dense": 0.9874, "uniform": 0.9748, "pruned": 0.9824}
+REJECTIONS = {
+    ("uniform", "fp16"): ("busy: other programs used 0.4 CPUs (4 of 5 processes)",),
+    ("pruned", "fp16"): ("unstable: the median is known to 2.3% after 20 processes (1% was asked for)",),
+}
+REPEATED = {("pruned", "fp32"): ("busy: other programs used 0.3 CPUs", "busy: it waited for 3%", "stolen: 4%")}
+TABLE_ERROR = {"median": 0.031, "p90": 0.084, "n": 10, "worst": 0.093}
 SPEED = {"fp32": 1.0, "fp16": 1.04, "int8": 0.62}
 
 
@@ -102,7 +114,10 @@ class SampleRun:
         self._text("baseline/evaluation.json", evaluation(TOP1["dense"]).model_dump_json())
 
     def _profile(self) -> None:
-        self.json("profile/latency_table.json", {"device": "host", "error": {"median": 0.031, "p90": 0.084, "n": 10}})
+        table = latency_table(self.device)
+        self.json("profile/latency_table.json", {"tables": [table.model_dump(mode="json")], "error": TABLE_ERROR})
+        missing = "4 processes timed such a file against itself here, and 10 are needed"
+        self.json("profile/noise.json", [{"device": self.device.id, "floor": None, "missing": missing}])
 
     def _search(self) -> None:
         episodes = [self.episode(index) for index in range(55)]
@@ -127,7 +142,8 @@ class SampleRun:
             if artifact.format == "tflite"
         ]
         self._text("bench/measurements.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
-        self._text("bench/comparison.json", comparison().model_dump_json())
+        dense = self.measurement(self.artifacts()[0])
+        self._text("bench/comparison.json", comparison(dense).model_dump_json())
 
     def artifacts(self) -> list[Artifact]:
         return [
@@ -138,7 +154,7 @@ class SampleRun:
 
     def measurement(self, of: Artifact) -> Measurement:
         centre = MEDIAN_MS[of.variant] * SPEED[of.precision]
-        rejected = ("unstable: 12% between processes",) if (of.variant, of.precision) == ("uniform", "fp16") else ()
+        rejected = REJECTIONS.get((of.variant, of.precision), ())
         return Measurement(
             device=self.device,
             runtime=RuntimeInfo(name="litert", version="2.1.2", runner="litert_runner.py", runner_sha256="ab" * 32),
@@ -162,6 +178,7 @@ class SampleRun:
             missing={"power": "no RAPL counters on this machine"},
             valid=not rejected,
             rejections=rejected,
+            rejected=tuple(repeated_process(reason) for reason in REPEATED.get((of.variant, of.precision), ())),
             started_at="2026-11-21T14:08:00Z",
         )
 
@@ -309,7 +326,51 @@ def artifact(variant_name: str, format_: Any, precision: str) -> Artifact:
     )
 
 
-def comparison() -> ComparisonResult:
+def repeated_process(reason: str) -> RejectedProcess:
+    return RejectedProcess(reasons=(reason,), median_ms=0.2, samples=None, started_at="2026-11-21T14:08:00Z")
+
+
+def latency_table(device: DeviceInfo) -> LatencyTable:
+    """Of half the groups the kernels' tiles make steps of 32 channels, of the others of 8."""
+    stairs = {
+        group: {count: 0.4 * math.ceil(count / width) * width / 1280 for count in range(8, channels + 1, 8)}
+        for (group, channels), width in zip(GROUPS.items(), (8, 32) * 7, strict=True)
+    }
+    return LatencyTable(
+        device=device,
+        runtime=RuntimeInfo(name="litert", version="2.1.2", runner="litert_runner.py", runner_sha256="ab" * 32),
+        spec=BenchSpec(min_seconds=0.25, precision=0.03),
+        built_at="2026-11-21T14:01:00+00:00",
+        dense_ms=0.641,
+        channels=GROUPS,
+        smallest=dict.fromkeys(GROUPS, 8),
+        points=tuple(TablePoint(keep_counts=GROUPS, ratio=1.0, sitting=0) for _ in range(40)),
+        layers=(),
+        estimator="combined",
+        steps=steps(stairs),
+        staircases=stairs,
+        error=TableError(**TABLE_ERROR),
+        errors={"tiles": TableError(median=0.044, p90=0.12, n=10, worst=0.2), "combined": TableError(**TABLE_ERROR)},
+        missing={"layers": "these are made up"},
+    )
+
+
+def noise_floor() -> NoiseFloor:
+    return NoiseFloor(
+        processes=3,
+        floor=0.0123,
+        ci95=(0.009, 0.019),
+        visible=0.021,
+        process_spread=0.004,
+        sitting_spread=0.003,
+        n=36,
+        sittings=9,
+        models_ms=(0.14, 0.66),
+        period=("2026-11-20T09:00:00+00:00", "2026-11-21T14:09:00+00:00"),
+    )
+
+
+def comparison(dense: Measurement) -> ComparisonResult:
     return ComparisonResult(
         comparisons=tuple(
             Comparison(
@@ -322,8 +383,15 @@ def comparison() -> ComparisonResult:
             )
             for name in ("uniform", "pruned")
         ),
-        measurements=(),
+        measurements=(dense,),
+        device_noise=noise_floor(),
+        missing={},
     )
+
+
+def hybrid_errors() -> list[float]:
+    """45 of them, smaller as the search goes on; 30 lie within 2%."""
+    return [(-1) ** index * (0.06 - 0.00135 * index) for index in range(45)]
 
 
 def search_summary() -> dict[str, Any]:
@@ -333,9 +401,27 @@ def search_summary() -> dict[str, Any]:
         "latency_source": "hybrid",
         "episodes": 55,
         "wall_s": 203.2,
-        "device_measurements": 61,
-        "latency_table_error": {"median": 0.031, "p90": 0.084, "n": 10},
-        "hybrid_error": {"median": 0.022, "p90": 0.061, "n": 55},
+        "device_measurements": 52,
+        "latency_table_error": TABLE_ERROR,
+        "hybrid_error": {"median": 0.022, "p90": 0.061, "n": 45, "worst": 0.11},
+        "hybrid_errors": hybrid_errors(),
+        "unstable_measurements": 2,
+        "repeated_processes": 7,
+        "rejected_measurements": [
+            {"reasons": ["busy: other programs used 0.4 CPUs", "drifting: 4%"], "processes": 8},
+            {"reasons": ["busy: other programs used 0.2 CPUs"], "processes": 8},
+        ],
+        "energy": {
+            "device_spec": "host",
+            "dense_mj": 9.1,
+            "dense_ci95": [8.8, 9.5],
+            "mj": 2.3,
+            "ci95": [2.1, 2.5],
+            "ratio": 0.253,
+            "target_ratio": 0.3,
+            "share": 0.5,
+            "method": "RAPL",
+        },
         "dense_latency_ms": 0.641,
         "target_ratio": 0.25,
         "target_met": True,

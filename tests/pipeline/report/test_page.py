@@ -24,7 +24,8 @@ from pipeline.report.text import DASH
 from pipeline.report.verdict import build_verdict
 from tests.pipeline.report.sample_run import STAGES, SampleRun
 
-PICTURES = {"accuracy_latency.png", "kept_channels.png", "latency.png", "learning_curve.png", "operations.png"}
+CHARTS = {"accuracy_latency", "kept_channels", "latency", "learning_curve", "operations", "hybrid_error", "staircases"}
+PICTURES = {f"{name}.png" for name in CHARTS}
 HOSTILE = "<script>alert('phone')</script>$x_1$ & \"Co\""
 
 
@@ -151,7 +152,7 @@ def without_search(results: Results) -> Results:
         VariantResult(variant.record.model_copy(update={"groups": {}}), variant.artifacts)
         for variant in results.variants
     )
-    return Results(**{**vars(results), "variants": bare, "episodes": ()})
+    return Results(**{**vars(results), "variants": bare, "episodes": (), "search": None, "latency_tables": None})
 
 
 @pytest.fixture(scope="module")

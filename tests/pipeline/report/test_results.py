@@ -15,6 +15,8 @@ def test_a_whole_run_reads_back(run_dir: Path) -> None:
     assert [len(variant.artifacts) for variant in results.variants] == [4, 4, 4]
     assert len(results.episodes) == 55 and results.search and len(results.search.finalists) == 5
     assert results.table_error and results.table_error.n == 10
+    assert results.latency_tables and results.latency_tables.tables[0].estimator == "combined"
+    assert [noise.floor for noise in results.device_noise] == [None]
     assert results.missing_stages == () and results.strays == ()
 
 
@@ -56,6 +58,7 @@ def test_a_folder_that_is_no_run_is_said_so(name: str, tmp_path: Path) -> None:
         ("config.yaml", "name: demo\nspeed: 9\n", "unknown key"),
         ("baseline/done.json", "[]", "not a StageDone"),
         ("profile/latency_table.json", '{"error": {"median": "fast"}}', "error.median"),
+        ("profile/noise.json", '[{"floor": 0.01}]', "not a list of DeviceNoise"),
         ("search/episodes.jsonl", '{"index": 0}\n', "episodes.jsonl, line 1: not a Episode"),
         ("search/summary.json", '{"agent": "dqn"}', "reward: Field required"),
         ("export/artifacts.json", '[{"variant": 3}]', "not a list of Artifact"),

@@ -7,12 +7,12 @@ from device_bench.records import Measurement
 from pipeline.report import write_report
 from pipeline.report.summary import escape_md
 from pipeline.report.text import DASH
-from tests.pipeline.report.sample_run import SampleRun
+from tests.pipeline.report.sample_run import TABLE_ERROR, SampleRun, hybrid_errors, search_summary
 
 
 def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
     summary = json.loads((report_dir / "summary.json").read_text())
-    assert list(summary) == ["run", "device", "data", "search", "variants"]
+    assert list(summary) == ["run", "device", "data", "search", "latency_tables", "noise", "variants"]
     assert (summary["run"], summary["device"], summary["data"]) == ("demo", "host", "digits")
     assert summary["search"] == {
         "agent": "dqn",
@@ -20,9 +20,24 @@ def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
         "latency_source": "hybrid",
         "episodes": 55,
         "wall_s": 203.2,
-        "device_measurements": 61,
-        "latency_table_error": {"median": 0.031, "p90": 0.084, "n": 10},
+        "device_measurements": 52,
+        "latency_table_error": TABLE_ERROR,
+        "hybrid_error": {"median": 0.022, "p90": 0.061, "n": 45, "worst": 0.11},
+        "hybrid_errors": hybrid_errors(),
+        "unstable_measurements": 2,
+        "repeated_processes": 7,
+        "rejected_measurements": [
+            {"reasons": ["busy: other programs used 0.4 CPUs", "drifting: 4%"], "processes": 8},
+            {"reasons": ["busy: other programs used 0.2 CPUs"], "processes": 8},
+        ],
+        "episodes_paid_by_table": 8,
+        "energy": search_summary()["energy"],
     }
+    (table,) = summary["latency_tables"]
+    assert (table["estimator"], table["variants"], table["layers"]) == ("combined", 40, 0)
+    final, search = summary["noise"]
+    assert (final["of"], final["floor"]["floor"], final["missing"]) == ("final comparison", 0.0123, {})
+    assert search["floor"] is None and "10 are needed" in search["missing"]["floor"]
     for variant in summary["variants"]:
         assert list(variant) == ["name", "top1", "top5", "n_images", "params", "macs", "plan", "artifacts"]
         for artifact in variant["artifacts"]:

@@ -76,7 +76,15 @@ def test_failed_and_rejected_artifacts_are_named_and_never_ranked(results: Resul
     assert failed.speedup is None and rejected.speedup is None
     warnings = " ".join(build_verdict(results, rows).warnings)
     assert "dense tflite int8: failed parity: 2.1 points of accuracy lost" in warnings
-    assert "uniform tflite fp16: measurement rejected: unstable: 12% between processes" in warnings
+    assert "uniform tflite fp16: measurement rejected: busy: other programs used 0.4 CPUs" in warnings
+
+
+def test_what_is_only_known_less_exactly_is_ranked_and_marked(results: Results, rows: tuple[Row, ...]) -> None:
+    unstable = row(rows, "pruned", "fp16")
+    assert (unstable.status, unstable.ranked, unstable.problems) == ("passed", True, ())
+    assert unstable.speedup is not None
+    warnings = build_verdict(results, rows).warnings
+    assert any("pruned tflite fp16: unstable: the median is known to 2.3%" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(
