@@ -19,13 +19,14 @@ from device_bench.device import Job, JobModel
 from device_bench.litert import RUNNER, job_text, read_output
 from device_bench.process import run_process
 from device_bench.records import BenchSpec
-from pipeline.config import PruningSection
+from pipeline.config import PruningSection, SearchBenchSection
 from pipeline.export import TfliteConverter
 from pipeline.export.candidates import CandidateExporter
 from pipeline.pruning.channels import make_plan, rebuild
 from pipeline.pruning.groups import find_groups, keep_values, prunable
 from pipeline.pruning.importance import group_scores
 from pipeline.records import Architecture
+from pipeline.search.meter import LatencyMeter
 
 SHAPE = (3, 64, 64)
 SETTINGS = PruningSection()
@@ -58,6 +59,21 @@ class Ways:
         if self._cut.in_full_because:
             raise SystemExit(f"candidates are exported in full: {self._cut.in_full_because}")
         return {"cut": self._cut.export, "in full": self._in_full}
+
+    def meter(self, folder: Path) -> LatencyMeter:
+        """What a search measures with."""
+        return LatencyMeter(
+            network=self.network,
+            groups=self.groups,
+            scores=self.scores,
+            input_shape=SHAPE,
+            device_spec="host",
+            spec=SearchBenchSection().spec(),
+            reward_from=("host",),
+            log=folder / "measurements.jsonl",
+            workspace=folder,
+            converter=self._converter,
+        )
 
     def random_plan(self, rng: np.random.Generator) -> dict[str, int]:
         return {group.name: int(rng.choice(keep_values(group.channels, SETTINGS))) for group in self.groups}
@@ -100,6 +116,15 @@ def time_one(export: Export, plan: KeepCounts, folder: Path) -> dict[str, float]
     return {TO_FILE: to_file, **parts, AROUND: around, TOTAL: to_file + around}
 
 
+def in_a_search(meter: LatencyMeter, plan: KeepCounts) -> tuple[float, int]:
+    """Beyond the timed loops, in ms, where a search measures: beside two copies of dense, in several processes."""
+    begun = now_ms()
+    dense, candidate = meter.sit([plan], meter.spec).measurements
+    took = now_ms() - begun
+    loops_s = [one.latency_ms.n / one.fps for one in (dense, dense, candidate) if one.fps is not None]
+    return took - 1000 * sum(loops_s), len(candidate.latency_ms.processes)
+
+
 def show(ways: Mapping[str, Parts]) -> None:
     print(f"{'median (worst) of each, ms':<36}" + "".join(f"{way:>20}" for way in ways))
     for part in next(iter(ways.values())):
@@ -114,13 +139,22 @@ def main(argv: list[str]) -> int:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     found: dict[str, Parts] = {}
+    searched: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as folder, TfliteConverter() as converter:
         ways = Ways(converter)
+        meter = ways.meter(Path(folder))
+        meter.sit([ways.random_plan(rng)], meter.spec)  # what is made once: the dense file, and the trial of the cut
         for plan in [ways.random_plan(rng) for _ in range(plans)]:
             for way, export in ways.by_way().items():
                 for part, ms in time_one(export, plan, Path(folder)).items():
                     found.setdefault(way, {}).setdefault(part, []).append(ms)
+            searched.append(in_a_search(meter, plan))
     show(found)
+    beyond_ms = [ms for ms, _ in searched]
+    print(
+        f"as a search measures it, beside dense in {min(n for _, n in searched)} to {max(n for _, n in searched)} "
+        f"processes: {np.median(beyond_ms):.0f} ms beyond the loops (worst {max(beyond_ms):.0f} ms)"
+    )
     worst = max(found["cut"][TOTAL])
     print(f"worst of {plans} plans {worst:.0f} ms beyond the timed loop (goal: at most {GOAL_MS:.0f} ms)")
     return 0 if worst <= GOAL_MS else 1
