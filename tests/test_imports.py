@@ -40,6 +40,7 @@ ORDER = (
     "flow",
     "pipeline",  # pipeline/__init__.py: what `import pipeline` offers
     "options",
+    "device_commands",
     "cli",
 )
 # Narrower than the order says.

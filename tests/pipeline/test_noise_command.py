@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from device_bench.device import Missing
+from device_bench.records import NoiseFloor
 from pipeline import cli
-from pipeline.terminal import print_device_noise
+from pipeline.terminal.noise import print_device_noise, print_noise_of_models
 
 NOISY = "fake://lab?noise=0.01"
 
@@ -50,6 +51,20 @@ def test_compare_and_bench_show_it_afterwards(folder: Path, capfd: pytest.Captur
         assert "noise floor of this device: " in out and " with 3 processes; learned from 1" in out
         assert max(map(len, out.splitlines())) <= 80
     assert json.loads((folder / "compared.json").read_text())["device_noise"]["n"] == 15
+
+
+def test_bench_shows_what_is_known_for_each_models_size(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "other.tflite").write_bytes((folder / "model").read_bytes())
+    call("noise", "model", "--device", NOISY)
+    capfd.readouterr()
+    assert call("bench", "model", "other.tflite", "--device", NOISY, "--json", "bench.json") == 0
+    known = json.loads((folder / "bench.json").read_text())["device_noise"]
+    assert len(known) == 2 and known[0] == known[1] and known[0]["n"] == 12
+    assert capfd.readouterr().out.count("noise floor of this device: ") == 1
+    floor = NoiseFloor.model_validate(known[0])
+    print_noise_of_models(["small", "large", "tiny"], [floor, Missing(reason="too few"), floor])
+    out = capfd.readouterr().out
+    assert "for small, tiny: " in out and "for large: not known: too few" in out
 
 
 def test_a_device_whose_measurements_are_rejected_has_no_floor(capfd: pytest.CaptureFixture[str]) -> None:

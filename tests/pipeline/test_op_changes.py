@@ -6,7 +6,7 @@ import pytest
 
 from device_bench.device import Missing
 from device_bench.records import ComparisonResult, Measurement, OpTime
-from pipeline.terminal import MOST_CHANGED, print_op_changes
+from pipeline.terminal.operations import MOST_CHANGED, print_op_changes
 from tests.pipeline.report.sample_run import SampleRun, artifact
 
 Profile = tuple[OpTime, ...] | Missing

@@ -14,7 +14,7 @@ from device_bench.endurance import SustainedRun
 from device_bench.errors import RunnerError
 from pipeline import cli
 from pipeline.report.endurance import plot_sustained
-from pipeline.terminal import print_sustained
+from pipeline.terminal.endurance import print_sustained
 
 
 @pytest.fixture
