@@ -57,20 +57,13 @@ def import_log(
     """
     said = _pick(path, _runs(_read(path)), run)
     assert said.timed is not None
-    missing: dict[str, str] = {}
-    artifact = _artifact(said, model, missing)
     found = _delegation(said)
+    missing = _not_in_the_log(said, found)
+    artifact = _artifact(said, model, missing)
     memory = _memory(said, missing)
     rejections = delegate_rejections(found.use) if found.use else [found.rejection] if found.rejection else []
     device_info = _device(device, kind, missing)
     spec = _spec(said, missing)
-    for name, value in (("init_ms", said.init_ms), ("first_ms", said.first_ms), ("ops", said.ops)):
-        if value is None:
-            missing[name] = "the log does not say" if name != "ops" else "the log has no table of operations"
-    if found.missing:
-        missing["delegate"] = found.missing
-    missing["power"] = missing["thermal"] = "benchmark_model does not measure it"
-    missing["started_at"] = "the log does not say when it was made"
     return Measurement(
         device=device_info,
         runtime=RuntimeInfo(name="litert", version="unknown", runner="benchmark_model"),
@@ -90,6 +83,20 @@ def import_log(
         rejections=tuple(rejections),
         started_at="unknown",
     )
+
+
+def _not_in_the_log(said: ToolRun, found: Delegation) -> dict[str, str]:
+    """Why figures are missing that this log, or any, does not hold."""
+    never = "benchmark_model does not measure it"
+    missing = {"power": never, "thermal": never, "started_at": "the log does not say when it was made"}
+    for name, value in (("init_ms", said.init_ms), ("first_ms", said.first_ms)):
+        if value is None:
+            missing[name] = "the log does not say"
+    if said.ops is None:
+        missing["ops"] = "the log has no table of operations"
+    if found.missing:
+        missing["delegate"] = found.missing
+    return missing
 
 
 def _read(path: Path) -> bytes:

@@ -73,20 +73,14 @@ def export_variant(
     Raises:
         ExportError: a conversion failed, or the ONNX file does not compute what torch does; the text names the stage.
     """
-    lock = threading.Lock()
-
-    def say(text: str) -> None:
-        if on_progress:
-            with lock:
-                on_progress(text)
-
+    say = _one_at_a_time(on_progress)
     size = data.preprocessing.image_size
     network = copy.deepcopy(network).cpu().eval()
     say("reference outputs of torch")
     input_shape = (data.preprocessing.channels, size, size)
-    with nullcontext(workers) if workers else ExportWorkers() as used, ThreadPoolExecutor(1) as threads:
+    with nullcontext(workers) if workers else ExportWorkers() as used:
         export = _Export(
-            # Both before the thread starts: torch traces one network at a time.
+            # Both before a thread starts: torch traces one network at a time.
             onnx=to_onnx(network, input_shape),
             torchscript=to_torchscript(network, input_shape) if settings.coreml else b"",
             input_shape=input_shape,
@@ -98,14 +92,19 @@ def export_variant(
             examiner=Examiner(network, data, evaluation, loss),
             say=say,
         )
-        coreml = threads.submit(export.coreml)
-        try:
-            return export.tflite() + coreml.result()
-        except BaseException:
-            export.cancelled.set()
-            if not coreml.done():
-                used.coreml.kill()
-            raise
+        return export.all_files()
+
+
+def _one_at_a_time(tell: Callable[[str], None] | None) -> Callable[[str], None]:
+    """`tell`, or nothing, for several threads."""
+    lock = threading.Lock()
+
+    def say(text: str) -> None:
+        if tell:
+            with lock:
+                tell(text)
+
+    return say
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,18 @@ class _Export:
         if self.cancelled.is_set():
             raise CancelledError
         return worker.call(stage, function, **arguments)
+
+    def all_files(self) -> list[Artifact]:
+        """TFLite here, Core ML beside it in a thread; where one fails, the other ends."""
+        with ThreadPoolExecutor(1) as threads:
+            coreml = threads.submit(self.coreml)
+            try:
+                return self.tflite() + coreml.result()
+            except BaseException:
+                self.cancelled.set()
+                if not coreml.done():
+                    self.workers.coreml.kill()
+                raise
 
     def tflite(self) -> list[Artifact]:
         self.say("onnx check")
