@@ -153,7 +153,7 @@ def _trust(results: Results, rows: tuple[Row, ...]) -> list[list[str]]:
         _wrapped(f"How far these figures can be trusted. {trust.lead}"),
         *_narrow(trust.processes, ("Why repeated", "Mark")),
         [line for text in said for line in _wrapped(text, "- ")],
-        *_narrow(trust.table_errors, ("Device",) if len(trust.tables) == 1 else ()),
+        *_narrow(trust.table_errors, ()),
         *_narrow(trust.energy, ("Method",)),
     ]
 

@@ -59,15 +59,15 @@ def table_errors(tables: tuple[LatencyTable, ...], search: SearchSummary | None)
         for name, error in _named_errors(table)
     ]
     if search and search.hybrid_error:
-        where = "worst of all" if len(tables) > 1 else device_words(tables[0]) if tables else DASH
-        lines.append((where, "kept, corrected by the search", *_error_cells(search.hybrid_error)))
+        lines.append(("worst of all", "kept, corrected by the search", *_error_cells(search.hybrid_error)))
     if not lines:
         return None
+    first = 0 if len(tables) > 1 else 1  # the device goes without saying where there is one
     return Grid(
         title="Errors of the latency table",
-        align="llrrrr",
-        heads=("Device", "Estimator", "Median, %", "90th percentile, %", "Worst, %", "Networks"),
-        rows=tuple(lines),
+        align="llrrrr"[first:],
+        heads=("Device", "Estimator", "Median, %", "90th percentile, %", "Worst, %", "Networks")[first:],
+        rows=tuple(line[first:] for line in lines),
         note="Of predicted over measured, less 1: on random variants that took no part in the fit; corrected by the "
         "search: on the networks that the agent made, each before the table learned from it.",
     )

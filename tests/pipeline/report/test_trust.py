@@ -61,12 +61,12 @@ def test_the_table_shows_the_errors_of_all_estimators_and_which_was_kept(trust: 
     assert device == "Intel Xeon 2.80 GHz, 2 cores (host)"
     assert dict(facts)["Fitted on"] == "40 variants, no single layers (these are made up)"
     assert trust.table_errors is not None
-    assert [line[1] for line in trust.table_errors.rows] == [
+    assert [line[0] for line in trust.table_errors.rows] == [
         "tiles",
         "combined, kept",
         "kept, corrected by the search",
     ]
-    assert trust.table_errors.rows[1][2:] == ("3.1", "8.4", "9.3", "10")
+    assert trust.table_errors.rows[1][1:] == ("3.1", "8.4", "9.3", "10")
     assert trust.hybrid_words == "15 of 45 within \u00b12%"
 
 
