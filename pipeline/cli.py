@@ -78,11 +78,13 @@ def report(
 ) -> None:
     """Write the report of a finished run again, or one page over several runs."""
     from pipeline.flow import report_again
-    from pipeline.report import compare_report
+    from pipeline.report import compare_report, digest
     from pipeline.run_folder import writing
 
     if len(runs) == 1:
-        print(report_again(runs[0], out) / "index.html")
+        page = report_again(runs[0], out) / "index.html"
+        print(digest(runs[0]))
+        print(f"report: {page}")
         return
     target = out or Path("runs") / "report"
     with writing(target):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from device_bench.records import Measurement
@@ -63,8 +64,8 @@ def test_summary_md_fits_a_terminal_and_explains_every_dash(report_dir: Path) ->
     cells = [cell.strip() for line in text.splitlines() if line.startswith("| ") for cell in line.strip("|").split("|")]
     dashes = [cell for cell in cells if cell.startswith(DASH)]
     assert dashes and all(cell.endswith("]") for cell in dashes)
-    numbered = [line.split(".")[0] for line in text.splitlines() if line[:1].isdigit()]
-    assert {cell[cell.index("[") + 1 : -1] for cell in dashes} == set(numbered)
+    marks = {mark for cell in cells for mark in re.findall(r"\[(\d+)\]$", cell)}
+    assert marks == set(re.findall(r"^(\d+)\. ", text, flags=re.MULTILINE))
 
 
 def test_every_row_names_the_kind_of_its_device(report_dir: Path) -> None:
