@@ -20,6 +20,7 @@ from typing import TypedDict
 import numpy as np
 
 import device_bench
+from device_bench.devices.host import HostDevice
 from pipeline.config import BenchSection, SearchBenchSection
 
 BUSY = "while True: pass"
@@ -48,8 +49,8 @@ START_S = 0.5
 ROUND = 4
 """Measurements of a kind under one load before it is the next one's turn."""
 MAX_QUIET_REJECTED, MAX_OFF = 0.05, 0.03
-MAX_PROCESSES = 8
-"""Of a final measurement here; the default of 20 would only reject later what is rejected all the same."""
+MAX_PROCESSES = 6
+"""Of a measurement here; the defaults would only reject later what is rejected all the same."""
 KINDS = ("search", "final")
 
 
@@ -95,7 +96,7 @@ def under(programs: list[str]) -> Iterator[None]:
 def measure(files: list[Path], load: str, kind: str) -> Outcome:
     """One measurement as a search makes it (a ratio to the dense network), or as a final one (a median)."""
     if kind == "search":
-        result = device_bench.compare(files, spec=SearchBenchSection().spec())
+        result = device_bench.compare(files, spec=SearchBenchSection(max_processes=MAX_PROCESSES).spec())
         measured, value = result.measurements[1], result.comparisons[0].ratio
         bad = [reason for one in result.measurements if not one.believed for reason in one.rejections]
     else:
@@ -145,10 +146,11 @@ def show(outcomes: list[Outcome]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measurements", type=int, default=40, help="quiet ones of each kind")
-    parser.add_argument("--loaded", type=int, default=8, help="of each kind under each load")
+    parser.add_argument("--measurements", type=int, default=24, help="quiet ones of each kind")
+    parser.add_argument("--loaded", type=int, default=4, help="of each kind under each load")
     parser.add_argument("--traces", type=Path, help="JSON lines that they are added to; the table is of all in there")
     options = parser.parse_args()
+    HostDevice.pause_s = 0.0  # the loads go on as long as they are measured: waiting for their end takes time alone
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     with tempfile.TemporaryDirectory() as folder:
         traces = options.traces or Path(folder) / "traces.jsonl"
