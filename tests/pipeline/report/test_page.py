@@ -14,10 +14,11 @@ from device_bench.records import Measurement
 from pipeline.errors import StorageError
 from pipeline.report import compare_report, write_report
 from pipeline.report.charts import build_charts
+from pipeline.report.frame import GRID, INK, PAPER, RULE
 from pipeline.report.pictures import write_pictures
 from pipeline.report.results import ArtifactResult, Results, VariantResult, read_results
 from pipeline.report.rows import build_rows
-from pipeline.report.series import log_ticks
+from pipeline.report.series import COLOURS, log_ticks
 from pipeline.report.summary import summary_md
 from pipeline.report.table import table_cells
 from pipeline.report.text import DASH
@@ -201,6 +202,12 @@ def test_pictures_and_charts_take_any_figures(
     out = tmp_path_factory.mktemp("pictures")
     write_pictures(changed, rows, out)
     assert {path.name for path in out.iterdir()} == {"accuracy_latency.png", "latency.png"}
+
+
+def test_every_tone_that_a_dark_screen_swallows_has_its_counterpart(report_dir: Path) -> None:
+    page = (report_dir / "index.html").read_text()
+    night = set(re.findall(r'"(#[0-9a-f]{6})": "#', page))
+    assert {INK, GRID, RULE, PAPER, COLOURS["dense"], COLOURS["pruned"]} <= night
 
 
 @given(st.lists(st.floats(min_value=1e-6, max_value=1e9), min_size=1))
