@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from statistics import mean
@@ -20,12 +21,21 @@ def search_s(folder: Path) -> float:
     return sum(json.loads((folder / stage / "done.json").read_text())["seconds"] for stage in ("profile", "search"))
 
 
+def share_baselines(done: Path, runs: Path) -> None:
+    """The dense networks that the first source's runs trained are the second one's too."""
+    for baseline in done.glob("*/baseline"):
+        target = runs / baseline.parent.name / "baseline"
+        if not target.exists():
+            shutil.copytree(baseline, target)
+
+
 def main(argv: list[str]) -> int:
     options = _seeds.arguments(__doc__ or "", argv)
     chosen, runs = list(options.set), options.runs
     results, seconds = {}, {}
     for source in SOURCES:
         options.set, options.runs = [*chosen, f"search.latency_source={source}"], runs / f"by-{source}"
+        share_baselines(runs / f"by-{SOURCES[0]}", options.runs)
         results[source] = _seeds.run_seeds(CONFIG, options)
         folders = [options.runs / f"{CONFIG.stem}-seed-{result.seed}" for result in results[source]]
         seconds[source] = [search_s(folder) for folder in folders]
