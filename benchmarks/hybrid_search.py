@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmarks import _seeds
 from device_bench.stats import difference_ci
@@ -32,7 +33,8 @@ def share_baselines(done: Path, runs: Path) -> None:
 def main(argv: list[str]) -> int:
     options = _seeds.arguments(__doc__ or "", argv)
     chosen, runs = list(options.set), options.runs
-    results, seconds = {}, {}
+    results: dict[str, list[_seeds.SeedResult]] = {}
+    seconds: dict[str, list[float]] = {}
     for source in SOURCES:
         options.set, options.runs = [*chosen, f"search.latency_source={source}"], runs / f"by-{source}"
         share_baselines(runs / f"by-{SOURCES[0]}", options.runs)
@@ -43,7 +45,7 @@ def main(argv: list[str]) -> int:
         _seeds.print_table(results[source])
     share = mean(seconds["hybrid"]) / mean(seconds["measured"])
     print(f"time of hybrid over measured: {share:.2f} (goal: at most {MAX_TIME:.2f})")
-    values = {}
+    values: dict[str, dict[str, Any]] = {}
     for what, unit in (("latency", 1.0), ("top-1", 100.0)):
         sides = {source: [unit * _figure(result, what) for result in results[source]] for source in SOURCES}
         difference = mean(sides["hybrid"]) - mean(sides["measured"])
