@@ -70,7 +70,8 @@ class Ways:
             device_spec="host",
             spec=SearchBenchSection().spec(),
             reward_from=("host",),
-            log=folder / "measurements.jsonl",
+            log=folder / "plans.jsonl",
+            folder=folder,
             workspace=folder,
             converter=self._converter,
         )

@@ -19,7 +19,8 @@ MAX_TIME = 1 / 3
 
 def search_s(folder: Path) -> float:
     """Wall time of the two stages that differ: profile and search."""
-    return sum(json.loads((folder / stage / "done.json").read_text())["seconds"] for stage in ("profile", "search"))
+    notes = [json.loads((folder / stage / "done.json").read_text()) for stage in ("profile", "search")]
+    return sum(float(note["seconds"]) for note in notes)
 
 
 def share_baselines(done: Path, runs: Path) -> None:

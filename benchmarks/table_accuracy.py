@@ -71,7 +71,8 @@ def opened(name: str, size: int, device: str) -> Iterator[Subject]:
             device_spec=device,
             spec=SEARCH_SPEC,
             reward_from=("host", "device", "container", "emulator", "fake"),
-            log=Path(folder) / "measurements.jsonl",
+            log=Path(folder) / "plans.jsonl",
+            folder=Path(folder),
             workspace=Path(folder),
             converter=converter,
         )

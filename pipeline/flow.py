@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def run(
         if fresh or not _noted(folder, "bench"):
             check_devices(config)
         _describe(folder.path, config, fresh)
+        if fresh:
+            shutil.rmtree(folder.path / "measured", ignore_errors=True)
         upstream: list[str] = []
         for name in STAGES[: STAGES.index(until) + 1] if until else STAGES:
             work = _Work(name, config, folder, progress)

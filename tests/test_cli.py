@@ -105,7 +105,7 @@ VALUE_MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
     "target met already": ({"search__target": {"latency_ms": 1000.0}}, 2, "no more than the target allows"),
     "training diverges": ({"baseline__learning_rate": 1e9}, 1, "learning rate"),
     "fake reward": ({"search__reward_from": ["host"]}, 4, "of kind 'fake'"),
-    "rejected for ever": ({"device": "fake://lab?reject=hot"}, 4, "a sitting of the profile was rejected (hot)"),
+    "rejected for ever": ({"device": "fake://lab?reject=hot"}, 4, "a measurement was rejected (hot)"),
 }
 
 

@@ -161,7 +161,8 @@ def _read(model: Any) -> DenseGraph:
     if len(model.subgraphs) != 1:
         raise NotSlimmableError(f"it has {len(model.subgraphs)} graphs")
     (graph,) = model.subgraphs
-    shapes = [tuple(int(size) for size in tensor.shape) for tensor in graph.tensors]
+    # A scalar's shape may be left out.
+    shapes = [tuple(map(int, () if tensor.shape is None else tensor.shape)) for tensor in graph.tensors]
     constants = {}
     for index, tensor in enumerate(graph.tensors):
         data = model.buffers[tensor.buffer].data

@@ -243,9 +243,7 @@ class EnergyAndLatency:
         return answer.model_copy(update={"energy": energy})
 
 
-def with_energy(
-    source: LatencySource, meters: Sequence[LatencyMeter], config: Config, folder: Path
-) -> EnergyAndLatency | None:
+def with_energy(source: LatencySource, meters: Sequence[LatencyMeter], config: Config) -> EnergyAndLatency | None:
     """The latency source with energy beside it, the dense network's measured; None where it is not in the reward.
 
     Raises:
@@ -254,7 +252,7 @@ def with_energy(
     search = config.search
     if not search.reward.energy:
         return None
-    energy_meters = [EnergyMeter(meter, folder / "energy.jsonl") for meter in meters]
+    energy_meters = [EnergyMeter(meter, meter.log.with_name("energy.jsonl")) for meter in meters]
     for meter in energy_meters:
         meter.measure(DENSE)
     return EnergyAndLatency(source, energy_meters, search.reward.energy, search.target.energy)

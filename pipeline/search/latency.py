@@ -121,7 +121,8 @@ class Hybrid:
     tabled: Tabled
     measured: Measured
     errors: list[float] = field(default_factory=list)
-    """What the table said of each plan that was then measured: predicted / measured - 1, on the worst device."""
+    """What the table said of each plan before it was measured: predicted / measured - 1, on the worst device."""
+    _learned: set[frozenset[tuple[str, int]]] = field(default_factory=set)
 
     def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
         return self.tabled.step(keep_counts)
@@ -139,6 +140,11 @@ class Hybrid:
             self._correct(keep_counts)
 
     def _correct(self, keep_counts: KeepCounts) -> None:
+        """Learn from the plan's measurement; a plan that is met again has no second one."""
+        plan = frozenset(keep_counts.items())
+        if plan in self._learned:
+            return
+        self._learned.add(plan)
         missed = []
         for model, meter in zip(self.tabled.models, self.measured.meters, strict=True):
             ratio = meter.measure(keep_counts).ratio

@@ -77,7 +77,7 @@ class LatencyTable(Record):
             if mine != asked:
                 raise SearchError(
                     f"the latency table of {self.built_at} was built with {name} {mine}, and is asked about {asked}; "
-                    "run the profile stage again (--fresh)"
+                    "remove the run's folder profile/ and run again"
                 )
         return self
 
@@ -108,8 +108,8 @@ class LatencyModel:
                 raise SearchError(
                     f"the latency table of {self.table.built_at} ({self.table.device.model}, "
                     f"{self.table.runtime.name} {self.table.runtime.version}) holds {low} to {high} channels for "
-                    f"{name}, and was asked about {count}; run the profile stage again with this pruning section "
-                    "(--fresh)"
+                    f"{name}, and was asked about {count}; remove the run's folder profile/ and run again with this "
+                    "pruning section"
                 )
         return self._correction * self._fitted(keep_counts)
 

@@ -48,6 +48,11 @@ class LayerPoint(Record):
     in_channels: int
     out_channels: int
 
+    @property
+    def weight_bytes(self) -> float:
+        inputs = 1 if self.key.kind == "depthwise" else self.in_channels
+        return 4.0 * self.key.kernel_size[0] * self.key.kernel_size[1] * inputs * self.out_channels
+
 
 class LayerTime(LayerPoint):
     ratio: float

@@ -11,7 +11,19 @@ from pathlib import Path
 from torch import nn
 
 import device_bench
-from device_bench.records import BenchSpec, Comparison, ComparisonResult, DeviceInfo, DeviceKind, RuntimeInfo
+from device_bench import noise
+from device_bench.device import Missing
+from device_bench.records import (
+    BenchSpec,
+    Comparison,
+    ComparisonResult,
+    DeviceInfo,
+    DeviceKind,
+    Measurement,
+    NoiseFloor,
+    RejectedProcess,
+    RuntimeInfo,
+)
 from pipeline.errors import MeasurementRejectedError, RewardRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.export.candidates import CandidateExporter
@@ -25,8 +37,8 @@ FRESH_PROCESSES = 3
 """Processes of a measurement that a decision rests on: between processes the same file moves by some per cent."""
 OF_THE_NETWORK = ("partially delegated", "not delegated", "wrong answer")
 """Rejections that are not the device's."""
-A_LOOK = {"warmup_runs": 0, "timed_runs": 1, "min_seconds": 0.0, "processes": 1, "precision": None}
-"""Enough to see which runtime answers."""
+A_LOOK = {"warmup_runs": 3, "timed_runs": 5, "min_seconds": 0.0, "processes": 1, "precision": None}
+"""Enough to see which runtime answers, and about how fast."""
 
 
 class MeasuredPlan(Record):
@@ -43,8 +55,8 @@ class MeasuredPlan(Record):
     """Interleaved, so not exactly latency_ms / dense_ms."""
     noise_floor: float
     processes: int
-    repeated: int
-    """Processes that were rejected and repeated in its sitting."""
+    rejected: tuple[RejectedProcess, ...]
+    """Processes of its sitting that were put aside and repeated, without their samples."""
     unstable: str | None
     """Why it is known less well than the spec asks for; None where it is known well enough."""
     started_at: str
@@ -57,8 +69,7 @@ class RejectedPlan(Record):
     device_spec: str
     spec: BenchSpec
     reasons: tuple[str, ...]
-    processes: int
-    """How many were rejected."""
+    processes: tuple[RejectedProcess, ...]
     started_at: str
 
 
@@ -66,9 +77,12 @@ class Sitting(Record):
     """One line of `sittings.jsonl`: plans that a decision rests on, compared with the dense network together."""
 
     device_spec: str
+    device_id: str
+    runtime: RuntimeInfo
     spec: BenchSpec
     plans: tuple[dict[str, int], ...]
     dense_ms: float
+    started_at: str
     comparisons: tuple[Comparison, ...]
 
 
@@ -84,11 +98,14 @@ class LatencyMeter:
     spec: BenchSpec
     reward_from: Sequence[DeviceKind]
     log: Path
-    """measurements.jsonl"""
+    """measurements.jsonl: of all searches of this network, since an equal plan is never measured twice."""
+    folder: Path
+    """Of the stage: sittings that decide, and what was rejected."""
     workspace: Path
     """A folder for exported files; they are removed once they have been measured."""
     converter: TfliteConverter
     _logged: list[MeasuredPlan] = field(default_factory=list)
+    _asked: dict[frozenset[tuple[str, int]], MeasuredPlan] = field(default_factory=dict)
     _rejected: list[RejectedPlan] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -100,7 +117,7 @@ class LatencyMeter:
 
     @property
     def _rejection_log(self) -> Path:
-        return self.log.with_name("rejections.jsonl")
+        return self.folder / "rejections.jsonl"
 
     @functools.cached_property
     def _known(self) -> dict[frozenset[tuple[str, int]], MeasuredPlan]:
@@ -121,11 +138,28 @@ class LatencyMeter:
             )
         return info
 
-    @functools.cached_property
+    @property
     def runtime(self) -> RuntimeInfo:
-        """What runs networks on the device now; asked once, with one inference."""
+        """What runs networks on the device now."""
+        return self._look.runtime
+
+    @functools.cached_property
+    def _look(self) -> Measurement:
         look = self.spec.model_copy(update=A_LOOK)
-        return device_bench.benchmark(self._dense_file, self.device_spec, look, power=False).runtime
+        return device_bench.benchmark(self._dense_file, self.device_spec, look, power=False)
+
+    def noise_floor(self, processes: int) -> NoiseFloor | Missing:
+        """What difference can be seen on the device at all; measured, where too little is remembered of it."""
+        known = self._remembered_noise(processes)
+        if not isinstance(known, Missing):
+            return known
+        enough = {"processes": noise.MIN_PROCESSES, "max_processes": 2 * noise.MIN_PROCESSES, "precision": None}
+        self.compare_with_dense([self._dense_file], self.spec.model_copy(update=enough))
+        return self._remembered_noise(processes)
+
+    def _remembered_noise(self, processes: int) -> NoiseFloor | Missing:
+        model_ms = self._look.median_ms
+        return noise.floor(self.device.id, self.spec, processes, runtime=self.runtime, model_ms=model_ms)
 
     @functools.cached_property
     def _dense_file(self) -> Path:
@@ -142,8 +176,8 @@ class LatencyMeter:
 
     @property
     def measured(self) -> Sequence[MeasuredPlan]:
-        """The networks measured for the search, in no particular order."""
-        return tuple(self._known.values())
+        """What was asked for, in that order."""
+        return tuple(self._asked.values())
 
     @property
     def rejected(self) -> Sequence[RejectedPlan]:
@@ -160,23 +194,27 @@ class LatencyMeter:
             MeasurementRejectedError: the device was disturbed for as long as it was tried.
             RewardRejectedError: no measurement of this device or network may pay a reward.
         """
-        return self.known(keep_counts) or self._measure(keep_counts)
+        line = self.known(keep_counts) or self._measure(keep_counts)
+        return self._asked.setdefault(_key(keep_counts), line)
 
     def fresh(self, plans: Sequence[KeepCounts]) -> Sitting:
         """Each plan against the dense network, all in one new sitting; only an interrupted search finds it again."""
         spec = self.spec.model_copy(update={"processes": max(FRESH_PROCESSES, self.spec.processes)})
-        log = self.log.with_name("sittings.jsonl")
-        wanted = [dict(plan) for plan in plans]
+        log = self.folder / "sittings.jsonl"
         for sitting in read_json_lines(Sitting, log):
-            if (sitting.device_spec, sitting.spec, list(sitting.plans)) == (self.device_spec, spec, wanted):
+            asked = (sitting.device_spec, sitting.spec, sitting.plans) == (self.device_spec, spec, tuple(plans))
+            if asked and (sitting.device_id, sitting.runtime) == (self.device.id, self.runtime):
                 return sitting
         result = self.sit(plans, spec)
-        self._require_believed(result, plans)
+        self.require_believed(result, plans)
         sitting = Sitting(
             device_spec=self.device_spec,
+            device_id=self.device.id,
+            runtime=result.measurements[0].runtime,
             spec=spec,
-            plans=tuple(wanted),
+            plans=tuple(dict(plan) for plan in plans),
             dense_ms=result.measurements[0].median_ms,
+            started_at=result.measurements[0].started_at,
             comparisons=result.comparisons,
         )
         append_json_line(log, sitting)
@@ -206,7 +244,7 @@ class LatencyMeter:
 
     def _measure(self, keep_counts: KeepCounts) -> MeasuredPlan:
         result = self.sit([keep_counts], self.spec)
-        self._require_believed(result, [keep_counts])
+        self.require_believed(result, [keep_counts])
         dense, measurement = result.measurements
         (comparison,) = result.comparisons
         line = MeasuredPlan(
@@ -220,7 +258,7 @@ class LatencyMeter:
             ratio=comparison.ratio,
             noise_floor=comparison.noise_floor,
             processes=len(measurement.latency_ms.processes),
-            repeated=len(measurement.rejected),
+            rejected=put_aside(result),
             unstable=next(iter(measurement.rejections), None),
             started_at=measurement.started_at,
         )
@@ -235,7 +273,7 @@ class LatencyMeter:
         ]
         return [job.result() for job in jobs]
 
-    def _require_believed(self, result: ComparisonResult, plans: Sequence[KeepCounts]) -> None:
+    def require_believed(self, result: ComparisonResult, plans: Sequence[KeepCounts]) -> None:
         """Refuse a sitting that may not be rewarded, and write down which plans it was of.
 
         What is merely unstable is rewarded, and marked: its figure is known, only less well than was asked for.
@@ -256,7 +294,7 @@ class LatencyMeter:
                 device_spec=self.device_spec,
                 spec=self.spec,
                 reasons=reasons,
-                processes=max(len(one.rejected) for one in bad),
+                processes=put_aside(result),
                 started_at=bad[0].started_at,
             )
             append_json_line(self._rejection_log, line)
@@ -265,6 +303,11 @@ class LatencyMeter:
             f"{self.device_spec}: a measurement was rejected ({'; '.join(reasons)}); mend the cause (stop what else "
             "runs, let the device cool down) and run again: what is done stays done"
         )
+
+
+def put_aside(result: ComparisonResult) -> tuple[RejectedProcess, ...]:
+    """The processes of a sitting that were rejected, by what they measured of its last model; samples are left out."""
+    return tuple(one.model_copy(update={"samples": None}) for one in result.measurements[-1].rejected)
 
 
 def _key(keep_counts: KeepCounts) -> frozenset[tuple[str, int]]:

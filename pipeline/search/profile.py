@@ -14,17 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from device_bench.device import Missing
-from device_bench.records import BenchSpec, ComparisonResult, Record
+from device_bench.records import BenchSpec, ComparisonResult, Record, RejectedProcess
 from pipeline.config import ProfileSection, PruningSection
-from pipeline.errors import MeasurementRejectedError
 from pipeline.export.single_layer import single_layer
 from pipeline.pruning.costs import NetworkShape
 from pipeline.pruning.groups import keep_values
-from pipeline.run_folder import append_json_line, read_json_lines
+from pipeline.run_folder import append_json_line, hash_json, read_json_lines
 from pipeline.search.latency_model import ESTIMATORS, EstimatorName, TablePoint, choose, usable
 from pipeline.search.latency_table import LatencyModel, LatencyTable, TableError
 from pipeline.search.layer_times import LayerPoint, LayerTime, LayerTimes, layer_grid
-from pipeline.search.meter import LatencyMeter
+from pipeline.search.meter import LatencyMeter, put_aside
 from pipeline.search.staircase import staircases, steps
 from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts
 
@@ -44,12 +43,15 @@ hour."""
 
 
 class SittingLog(Record):
-    """One line of `variants-*.jsonl`, `checks-*.jsonl` or `layers-*.jsonl`: one sitting, in the order asked."""
+    """One line of `measurements.jsonl`: a sitting of variants or layers, in the order in which they were asked for."""
 
-    number: int
+    what: str
+    asked: str
+    """Hash of what was asked for, of the device and of the runtime: another answer is not this one."""
     spec: BenchSpec
     dense_ms: float
     ratios: tuple[float, ...]
+    rejected: tuple[RejectedProcess, ...]
 
 
 def random_variants(grid: KeepGrid, count: int, settings: PruningSection, seed: int) -> list[dict[str, int]]:
@@ -89,6 +91,7 @@ class Profiler:
         settings = self._settings
         plans = random_variants(self._grid, settings.fit_variants + settings.check_variants, self._pruning, seed)
         fitted, checked = plans[: settings.fit_variants], plans[settings.fit_variants :]
+        fitted[0] = {name: counts[0] for name, counts in self._grid.items()}  # the table reaches down to it
         points = self._time_variants("variants", fitted, TOGETHER, brief(self._meter.spec, VARIANT_SECONDS))
         layers = self._time_layers()
         as_searched = self._meter.spec.model_copy(update={"precision": None})
@@ -127,13 +130,13 @@ class Profiler:
     def _time_variants(
         self, name: str, plans: Sequence[dict[str, int]], together: int, spec: BenchSpec
     ) -> list[TablePoint]:
-        together = max(1, min(together, int(TOGETHER_BYTES / self._meter.dense_bytes)))
+        chunks = chunked(plans, [self._meter.dense_bytes] * len(plans), together)
         points: list[TablePoint] = []
 
         def measure(chunk: Sequence[dict[str, int]]) -> ComparisonResult:
             return self._meter.sit(chunk, spec)
 
-        for number, chunk, ratios in self._sittings(name, plans, together, spec, measure):
+        for number, chunk, ratios in self._sittings(name, chunks, spec, measure):
             points += [
                 TablePoint(keep_counts=plan, ratio=ratio, sitting=number)
                 for plan, ratio in zip(chunk, ratios, strict=True)
@@ -151,8 +154,9 @@ class Profiler:
             )
         spec = brief(self._meter.spec, LAYER_SECONDS)
         grid = layer_grid(self._shape, max(self._pruning.round_to, 4))
+        chunks = chunked(grid, [point.weight_bytes for point in grid], LAYERS_TOGETHER)
         times: list[LayerTime] = []
-        for _, chunk, ratios in self._sittings("layers", grid, LAYERS_TOGETHER, spec, self._measure_layers(spec)):
+        for _, chunk, ratios in self._sittings("layers", chunks, spec, self._measure_layers(spec)):
             times += [LayerTime(**point.model_dump(), ratio=ratio) for point, ratio in zip(chunk, ratios, strict=True)]
         return times
 
@@ -182,22 +186,25 @@ class Profiler:
     def _sittings[T](
         self,
         name: str,
-        wanted: Sequence[T],
-        together: int,
+        chunks: Sequence[Sequence[T]],
         spec: BenchSpec,
         measure: Callable[[Sequence[T]], ComparisonResult],
     ) -> Iterator[tuple[int, Sequence[T], tuple[float, ...]]]:
         """(number, what was measured, latencies over the dense network's) of each sitting; those of the log again."""
-        log = self._meter.log.with_name(f"{name}-{self._meter.device.id}.jsonl")
-        known = {line.number: line for line in read_json_lines(SittingLog, log) if line.spec == spec}
-        for number, first in enumerate(range(0, len(wanted), together)):
-            chunk = wanted[first : first + together]
-            line = known.get(number)
+        meter, done, total = self._meter, 0, sum(map(len, chunks))
+        log = meter.folder / "measurements.jsonl"
+        known = {line.asked: line for line in read_json_lines(SittingLog, log)}
+        for number, chunk in enumerate(chunks):
+            asked = hash_json([name, number, meter.device_spec, meter.device.id, meter.runtime, spec, chunk])
+            line = known.get(asked)
             if line is None:
-                line = _logged(number, spec, measure(chunk))
+                result = measure(chunk)
+                meter.require_believed(result, [plan for plan in chunk if isinstance(plan, dict)])
+                line = _logged(f"{name} {number}", asked, spec, result)
                 append_json_line(log, line)
+            done += len(chunk)
             self._dense_ms.append(line.dense_ms)
-            self._tell(f"measuring {name}", first + len(chunk), len(wanted))
+            self._tell(f"measuring {name}", done, total)
             yield number, chunk, line.ratios
 
 
@@ -206,21 +213,29 @@ def brief(spec: BenchSpec, min_seconds: float) -> BenchSpec:
     return spec.model_copy(update={"min_seconds": min_seconds, "processes": 1, "precision": None})
 
 
-def _logged(number: int, spec: BenchSpec, result: ComparisonResult) -> SittingLog:
-    """What a sitting gave.
-
-    Raises:
-        MeasurementRejectedError: it must not be believed.
-    """
-    reasons = {reason for one in result.measurements if not one.believed for reason in one.rejections}
-    if reasons:
-        raise MeasurementRejectedError(
-            f"{result.measurements[0].device.model}: a sitting of the profile was rejected "
-            f"({'; '.join(sorted(reasons))}); mend the cause and run again: what is done stays done"
-        )
+def _logged(what: str, asked: str, spec: BenchSpec, result: ComparisonResult) -> SittingLog:
     return SittingLog(
-        number=number,
+        what=what,
+        asked=asked,
         spec=spec,
         dense_ms=result.measurements[0].median_ms,
         ratios=tuple(comparison.ratio for comparison in result.comparisons),
+        rejected=put_aside(result),
     )
+
+
+def chunked[T](items: Sequence[T], sizes: Sequence[float], together: int) -> list[Sequence[T]]:
+    """The items in their order, at most `together` and, beyond one, TOGETHER_BYTES at a time.
+
+    Args:
+        sizes: bytes of each item.
+    """
+    chunks: list[list[T]] = []
+    room = 0.0
+    for item, size in zip(items, sizes, strict=True):
+        if not chunks or len(chunks[-1]) == together or size > room:
+            chunks.append([])
+            room = TOGETHER_BYTES
+        chunks[-1].append(item)
+        room -= size
+    return list(chunks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation import evaluation_from_logits
 from pipeline.export import TfliteConverter
 from pipeline.records import counts_latency
+from pipeline.run_folder import hash_json
 from pipeline.search.env import PruningTask
 from pipeline.search.judge import PrefixJudge
 from pipeline.search.latency import Hybrid, LatencySource, Measured, Tabled
@@ -24,13 +26,23 @@ from pipeline.search.uniform import KeepGrid, nearest_keep, round_grid, scaled_c
 from pipeline.subject import Subject
 
 CONVERTERS = 2
+MEASURED = "measured"
+"""The folder in a run's, beside those of its stages; one in it for each network."""
 
 
 def open_meters(
-    subject: Subject, folder: Path, workspace: Path, converter: TfliteConverter, name: str = "measurements.jsonl"
+    subject: Subject, run: Path, folder: Path, workspace: Path, converter: TfliteConverter
 ) -> list[LatencyMeter]:
-    """One meter for each configured device; their measurements are logged in `folder`."""
+    """One meter for each configured device.
+
+    Args:
+        run: the run's folder; what is measured of this network is kept in it, for later searches too.
+        folder: of the stage.
+    """
     config = subject.config
+    network = hash_json([dataclasses.asdict(layer) for layer in subject.shape.layers])
+    kept = run / MEASURED / network[:12]
+    kept.mkdir(parents=True, exist_ok=True)
     return [
         LatencyMeter(
             network=subject.network,
@@ -40,7 +52,8 @@ def open_meters(
             device_spec=device,
             spec=config.search.bench.spec(),
             reward_from=config.search.reward_from,
-            log=folder / name,
+            log=kept / "measurements.jsonl",
+            folder=folder,
             workspace=workspace,
             converter=converter,
         )
@@ -96,7 +109,8 @@ def uniform_at(source: LatencySource, grid: KeepGrid, config: Config) -> tuple[f
         raise ConfigError(
             f"search.target: {smallest.target_ratio:.1%} of the dense latency cannot be reached: the smallest network "
             f"that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow takes "
-            f"{smallest.ratio:.1%}; raise the target, or lower pruning.min_keep or round_to"
+            f"{smallest.ratio:.1%}; raise the target, lower pruning.min_keep or round_to, or have more counts offered "
+            "than the right edges of the device's steps (search.staircase: false)"
         )
     share = share_at(1.0, cost, lowest=lowest)
     return share, uniform_counts(grid, share)

@@ -48,11 +48,11 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         for table in json.loads((folder.stage("profile") / "latency_table.json").read_text())["tables"]
     ]
     with tempfile.TemporaryDirectory() as workspace, TfliteConverter(workers=CONVERTERS) as converter:
-        meters = open_meters(subject, work, Path(workspace), converter)
+        meters = open_meters(subject, folder.path, work, Path(workspace), converter)
         for meter, table in zip(meters, tables, strict=False):
             table.require(meter.device, meter.runtime, meter.spec)
         source = latency_source(subject, meters, tables)
-        energy = with_energy(source, meters, config, work)
+        energy = with_energy(source, meters, config)
         paid = energy or source
         grid = keep_grid(subject, tables)
         share, uniform = uniform_at(paid, grid, config)
@@ -139,8 +139,10 @@ def _summary(
         "wall_s": sum(sum(episode.seconds.values()) for episode in episodes),
         "device_measurements": sum(len(meter.measured) for meter in meters),
         "unstable_measurements": sum(line.unstable is not None for meter in meters for line in meter.measured),
-        "repeated_processes": sum(line.repeated for meter in meters for line in meter.measured),
-        "rejected_measurements": [line for meter in meters for line in meter.rejected],
+        "repeated_processes": sum(len(line.rejected) for meter in meters for line in meter.measured),
+        "rejected_measurements": [
+            {"reasons": line.reasons, "processes": len(line.processes)} for meter in meters for line in meter.rejected
+        ],
         "latency_table_error": max(errors, key=lambda error: error.median) if errors else None,
         "hybrid_error": source.error() if isinstance(source, Hybrid) else None,
         "hybrid_errors": source.errors if isinstance(source, Hybrid) else [],

@@ -49,7 +49,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_energy_is_measured_once_a_plan_and_modelled_between(finished: Path) -> None:
-    episodes, energies = lines(finished / "episodes.jsonl"), lines(finished / "energy.jsonl")
+    (energy_log,) = finished.parent.glob("measured/*/energy.jsonl")
+    episodes, energies = lines(finished / "episodes.jsonl"), lines(energy_log)
     assert set(Counter(plan_of(line["keep_counts"]) for line in energies).values()) == {1}
     measured = {plan_of(line["keep_counts"]): line["power"]["energy_per_inference_mj"] for line in energies}
     assert set(measured) == {plan_of(episode["plan"]) for episode in episodes} | {frozenset()}

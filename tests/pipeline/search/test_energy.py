@@ -127,10 +127,10 @@ def test_what_cannot_be_believed_is_refused_before_the_search(
 ) -> None:
     meters = [meter(tmp_path, converter, device)]
     with pytest.raises(RewardRejectedError, match=rf"{reason}.*set search\.reward\.energy to 0"):
-        with_energy(Measured(meters, TargetSection()), meters, asking_for_energy(), tmp_path)
+        with_energy(Measured(meters, TargetSection()), meters, asking_for_energy())
     assert not (tmp_path / "energy.jsonl").exists()
     without = validate_config({"name": "x"})
-    assert with_energy(Measured(meters, TargetSection()), meters, without, tmp_path) is None
+    assert with_energy(Measured(meters, TargetSection()), meters, without) is None
 
 
 def test_a_failed_pass_is_repeated_and_what_was_refused_is_kept(

@@ -42,7 +42,8 @@ def meter(folder: Path, converter: TfliteConverter, device: str = "fake://lab", 
         "device_spec": device,
         "spec": SPEC,
         "reward_from": ("fake",),
-        "log": folder / "measurements.jsonl",
+        "log": folder / "plans.jsonl",
+        "folder": folder,
         "workspace": folder,
         "converter": converter,
     }
@@ -50,7 +51,7 @@ def meter(folder: Path, converter: TfliteConverter, device: str = "fake://lab", 
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / "measurements.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "plans.jsonl").read_text().splitlines()]
 
 
 def test_an_equal_plan_is_measured_once_also_after_a_restart(tmp_path: Path, converter: TfliteConverter) -> None:
@@ -70,14 +71,14 @@ def test_an_equal_plan_is_measured_once_also_after_a_restart(tmp_path: Path, con
 def test_a_device_that_must_not_pay_is_refused(tmp_path: Path, converter: TfliteConverter) -> None:
     with pytest.raises(RewardRejectedError, match=r"of kind 'fake', and search\.reward_from allows device, host"):
         meter(tmp_path, converter, reward_from=("device", "host")).measure({"block.0": 8})
-    assert not (tmp_path / "measurements.jsonl").exists()
+    assert not (tmp_path / "plans.jsonl").exists()
 
 
 def test_a_rejected_measurement_is_never_rewarded_and_is_kept(tmp_path: Path, converter: TfliteConverter) -> None:
     hot = meter(tmp_path, converter, "fake://lab?reject=too%20hot")
     with pytest.raises(MeasurementRejectedError, match=r"measurement was rejected \(too hot\)"):
         hot.measure({"block.0": 8})
-    assert not (tmp_path / "measurements.jsonl").exists()
+    assert not (tmp_path / "plans.jsonl").exists()
     (kept,) = [json.loads(line) for line in (tmp_path / "rejections.jsonl").read_text().splitlines()]
     assert kept["keep_counts"] == {"block.0": 8} and kept["reasons"] == ["too hot"]
     again = meter(tmp_path, converter, "fake://lab?reject=too%20hot")
@@ -89,7 +90,9 @@ def test_a_disturbed_process_is_repeated_and_counted(tmp_path: Path, converter: 
     spec = SPEC.model_copy(update={"processes": 2})
     device = "fake://lab?reject=busy%3A%20others&reject_first=1"
     line = meter(tmp_path, converter, device, spec=spec).measure({"block.0": 8})
-    assert (line.processes, line.repeated, line.unstable) == (2, 1, None)
+    assert (line.processes, line.unstable) == (2, None)
+    (aside,) = line.rejected
+    assert aside.reasons == ("busy: others",) and aside.median_ms is not None and aside.samples is None
 
 
 def test_what_stays_unstable_is_rewarded_and_marked(tmp_path: Path, converter: TfliteConverter) -> None:
@@ -101,9 +104,9 @@ def test_what_stays_unstable_is_rewarded_and_marked(tmp_path: Path, converter: T
 def test_what_another_runtime_measured_does_not_count(tmp_path: Path, converter: TfliteConverter) -> None:
     plan = {"block.0": 8}
     meter(tmp_path, converter).measure(plan)
-    stored = json.loads((tmp_path / "measurements.jsonl").read_text())
+    stored = json.loads((tmp_path / "plans.jsonl").read_text())
     stored["runtime"]["version"] = "older"
-    (tmp_path / "measurements.jsonl").write_text(json.dumps(stored) + "\n")
+    (tmp_path / "plans.jsonl").write_text(json.dumps(stored) + "\n")
     fresh = meter(tmp_path, converter)
     assert fresh.known(plan) is None
     assert fresh.measure(plan).runtime.version == "fake" and len(lines(tmp_path)) == 2
@@ -145,6 +148,9 @@ def test_a_hybrid_learns_from_what_it_measures_and_again_when_it_is_resumed(
     resumed.recall(plan, "measured")
     assert resumed.step(other) == first.step(other) and resumed.errors == first.errors
     assert len(lines(tmp_path)) == 1
+    learned = first.step(other)
+    assert first.end(plan) == end
+    assert len(first.errors) == 1 and first.step(other) == learned  # one measurement teaches once
 
 
 def test_a_sitting_that_decided_is_found_again_after_a_restart(tmp_path: Path, converter: TfliteConverter) -> None:
@@ -152,12 +158,13 @@ def test_a_sitting_that_decided_is_found_again_after_a_restart(tmp_path: Path, c
     sitting = meter(tmp_path, converter).fresh(plans)
     assert [c.ratio for c in sitting.comparisons] == sorted(c.ratio for c in sitting.comparisons)
     assert sitting.spec.processes == 3 and sitting.dense_ms > 0
-    # On another device nothing is known; here the answer is read, though the device would now reject.
-    again = meter(tmp_path, converter, reward_from=()).fresh(plans)
+    # Here the answer is read: the device would now give another one.
+    again = meter(tmp_path, converter, "fake://lab", spec=SPEC).fresh(plans)
     assert again == sitting
-    with pytest.raises(RewardRejectedError):
-        meter(tmp_path, converter, reward_from=()).fresh(plans[:1])
-    assert not (tmp_path / "measurements.jsonl").exists()
+    log = tmp_path / "sittings.jsonl"
+    log.write_text(log.read_text().replace('"version": "fake"', '"version": "older"'))
+    assert meter(tmp_path, converter).fresh(plans).started_at != sitting.started_at
+    assert not (tmp_path / "plans.jsonl").exists()
 
 
 def test_what_lies_in_the_network_is_not_tried_again(tmp_path: Path, converter: TfliteConverter) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from device_bench.device import Job, JobResult
 from device_bench.devices.fake import FakeDevice
 from pipeline.config import ProfileSection
 from pipeline.errors import MeasurementRejectedError
@@ -13,7 +16,7 @@ from pipeline.export import TfliteConverter
 from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.groups import find_groups
 from pipeline.search.latency_table import LatencyTable
-from pipeline.search.profile import Profiler
+from pipeline.search.profile import TOGETHER_BYTES, Profiler, chunked
 from tests.pipeline.search.test_latency import FREE, SHAPE, meter
 
 SETTINGS = ProfileSection(fit_variants=25, check_variants=3)
@@ -65,17 +68,17 @@ def test_an_interrupted_profile_measures_no_sitting_again(
     def stop(device: FakeDevice, job: object) -> object:
         nonlocal runs
         runs += 1
-        if runs == 3:
+        if runs == 4:  # after a look at the runtime and two sittings
             raise KeyboardInterrupt
         return run(device, job)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FakeDevice, "run", stop)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, converter)
-    done = (tmp_path / "variants-fake-lab.jsonl").read_text()
+    done = (tmp_path / "measurements.jsonl").read_text()
     assert len(done.splitlines()) == 2
     interrupted, _ = build(tmp_path, converter)
-    assert (tmp_path / "variants-fake-lab.jsonl").read_text().startswith(done)
+    assert (tmp_path / "measurements.jsonl").read_text().startswith(done)
     (tmp_path / "whole").mkdir()
     monkeypatch.setattr(FakeDevice, "run", run)
     whole, _ = build(tmp_path / "whole", converter)
@@ -83,9 +86,43 @@ def test_an_interrupted_profile_measures_no_sitting_again(
 
 
 def test_a_disturbed_sitting_is_no_part_of_a_table(tmp_path: Path, converter: TfliteConverter) -> None:
-    with pytest.raises(MeasurementRejectedError, match=r"a sitting of the profile was rejected \(busy: others"):
+    with pytest.raises(MeasurementRejectedError, match=r"a measurement was rejected \(busy: others"):
         build(tmp_path, converter, device="fake://lab?reject=busy%3A%20others")
-    assert not (tmp_path / "variants-fake-lab.jsonl").exists()
+    assert not (tmp_path / "measurements.jsonl").exists()
+
+
+def test_sittings_of_another_runtime_are_measured_again(
+    tmp_path: Path, converter: TfliteConverter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, converter)
+    before = len((tmp_path / "measurements.jsonl").read_text().splitlines())
+    build(tmp_path, converter)
+    assert len((tmp_path / "measurements.jsonl").read_text().splitlines()) == before
+    run = FakeDevice.run
+
+    def newer(device: FakeDevice, job: Job) -> JobResult:
+        result = run(device, job)
+        return result.model_copy(update={"runtime": result.runtime.model_copy(update={"version": "newer"})})
+
+    monkeypatch.setattr(FakeDevice, "run", newer)
+    table, _ = build(tmp_path, converter)
+    assert table.runtime.version == "newer"
+    assert len((tmp_path / "measurements.jsonl").read_text().splitlines()) == 2 * before
+
+
+def test_the_table_was_measured_down_to_where_it_answers(tmp_path: Path, converter: TfliteConverter) -> None:
+    table, _ = build(tmp_path, converter)
+    for group, smallest in table.smallest.items():
+        assert min(point.keep_counts[group] for point in table.points) == smallest
+
+
+@given(sizes=st.lists(st.floats(1.0, 2e9), max_size=60), together=st.integers(1, 20))
+def test_a_sitting_holds_what_fits_in_memory(sizes: list[float], together: int) -> None:
+    chunks = chunked(range(len(sizes)), sizes, together)
+    assert [item for chunk in chunks for item in chunk] == list(range(len(sizes)))
+    for chunk in chunks:
+        assert 1 <= len(chunk) <= together
+        assert len(chunk) == 1 or sum(sizes[item] for item in chunk) <= TOGETHER_BYTES * (1 + 1e-9)
 
 
 def test_layers_of_a_runner_that_starts_a_process_for_each_turn_are_left_out(
@@ -94,5 +131,5 @@ def test_layers_of_a_runner_that_starts_a_process_for_each_turn_are_left_out(
     monkeypatch.setattr("pipeline.search.profile.IN_ONE_PROCESS", ())
     table, _ = build(tmp_path, converter)
     assert table.missing["layers"].startswith("fake starts a process for each turn")
-    stored = json.loads((tmp_path / "variants-fake-lab.jsonl").read_text().splitlines()[0])
+    stored = json.loads((tmp_path / "measurements.jsonl").read_text().splitlines()[0])
     assert stored["spec"]["processes"] == 1 and len(stored["ratios"]) == 10
