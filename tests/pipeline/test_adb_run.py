@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from device_bench import noise
 from device_bench.probes import power_pass
 from device_bench.runners import benchmark_model
 from pipeline.errors import RewardRejectedError
+from tests.busy_machine import ANY_LOAD
 from tests.pipeline.tiny_run import tiny_config
 from tests.rig.device import RigDevice
 
@@ -18,17 +20,19 @@ def test_a_run_on_a_device_behind_adb(
     rig_device: RigDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, personality: str
 ) -> None:
     rig_device.personality(personality)
+    monkeypatch.setattr(noise, "MIN_PROCESSES", 2)  # as few as tell anything
     monkeypatch.setattr(benchmark_model, "MIN_ROUNDS", 3)  # the stand-in starts a Python for each run of the tool
     for name in ("IDLE_S", "LOAD_S"):  # too short for a figure of power: that has tests of its own
         monkeypatch.setattr(power_pass, name, 0.5)
+    brief = {"timed_runs": 5, "min_seconds": 0.02, "precision": None, "readiness": ANY_LOAD.model_dump()}
     search = {
         **tiny_config()["search"],
         "episodes": 1,
         "reward_from": ["container"],
         "profile": {"fit_variants": 2, "check_variants": 1},
-        "bench": {"warmup_runs": 1, "timed_runs": 5, "min_seconds": 0.02, "processes": 1, "precision": None},
+        "bench": {**brief, "warmup_runs": 1, "processes": 1},
     }
-    bench = {"processes": 2, "precision": None, "min_seconds": 0.02, "timed_runs": 5}
+    bench = {**brief, "processes": 2}
     config = tiny_config(device=rig_device.spec, search=search, bench=bench, baseline={"epochs": 1}, controls=[])
     folder = pipeline.run(config, run_dir=tmp_path / "run")
     summary = json.loads((folder / "report" / "summary.json").read_text())
