@@ -27,7 +27,7 @@ from pipeline.preflight import check_devices, check_names
 from pipeline.progress import Progress, Silent
 from pipeline.provenance import manifest
 from pipeline.report import write_report
-from pipeline.run_folder import RunFolder, hash_json, write_json, write_text, writing
+from pipeline.run_folder import MEASURED, RunFolder, hash_json, write_json, write_text, writing
 
 STAGES = ("baseline", "profile", "search", "finetune", "export", "bench", "report")
 
@@ -67,8 +67,9 @@ def run(
         if fresh or not _noted(folder, "bench"):
             check_devices(config)
         _describe(folder.path, config, fresh)
-        if fresh:
-            shutil.rmtree(folder.path / "measured", ignore_errors=True)
+        if fresh and (measured := folder.path / MEASURED).exists():
+            with writing(measured):
+                shutil.rmtree(measured)
         upstream: list[str] = []
         for name in STAGES[: STAGES.index(until) + 1] if until else STAGES:
             work = _Work(name, config, folder, progress)

@@ -26,6 +26,9 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import DamagedFileError, StorageError
 from pipeline.records import Record
 
+MEASURED = "measured"
+"""The folder of what searches measured, beside those of the stages; one in it for each network."""
+
 
 class DoneStage(Record):
     """A stage's `done.json`; `outputs` are SHA-256 by path inside the stage folder, `seconds` of the last attempt."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from device_bench.records import BenchSpec, DeviceInfo, NoiseFloor, RuntimeInfo
-from pipeline.records import Evaluation
+from pipeline.records import EnergyResult, Evaluation
 
 
 class Stored(BaseModel):
@@ -80,21 +80,6 @@ class RejectedPlan(Stored):
 
     reasons: tuple[str, ...]
     processes: int
-
-
-class EnergyResult(Stored):
-    """Of one inference of the dense and of the winning network, millijoules."""
-
-    device_spec: str
-    dense_mj: float
-    dense_ci95: tuple[float, float]
-    mj: float
-    ci95: tuple[float, float]
-    ratio: float
-    target_ratio: float
-    share: float
-    """Of the reward's cost that is energy; the rest is latency."""
-    method: str
 
 
 class Finalist(Stored):

@@ -16,7 +16,7 @@ import device_bench
 from device_bench.records import BenchSpec, DeviceInfo, Measurement, PowerUse, RuntimeInfo
 from pipeline.config import Config
 from pipeline.errors import RewardRejectedError
-from pipeline.records import EnergyAnswer, EnergySourceName, LatencySourceName, Record
+from pipeline.records import EnergyAnswer, EnergyResult, EnergySourceName, LatencySourceName, Record
 from pipeline.run_folder import append_json_line, read_json_lines
 from pipeline.search.latency import LatencyAnswer, LatencySource
 from pipeline.search.meter import KeepCounts, LatencyMeter
@@ -42,20 +42,6 @@ class MeasuredEnergy(Record):
     rejected: tuple[str, ...]
     """Why the attempts before this one gave nothing that may be believed."""
     started_at: str
-
-
-class EnergyResult(Record):
-    """What the search found about one plan's energy of an inference, on the device that misses the target most."""
-
-    device_spec: str
-    dense_mj: float
-    dense_ci95: tuple[float, float]
-    mj: float
-    ci95: tuple[float, float]
-    ratio: float
-    target_ratio: float
-    share: float
-    method: str
 
 
 @dataclass

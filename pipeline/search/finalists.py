@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipeline.records import Episode, Evaluation, Record
+from pipeline.records import EnergyResult, Episode, Evaluation, Record, over_target
 from pipeline.run_folder import hash_json
-from pipeline.search.energy import EnergyAndLatency, EnergyResult
+from pipeline.search.energy import EnergyAndLatency
 from pipeline.search.latency import target_ratio
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
@@ -35,11 +35,7 @@ class Finalist(Record):
     @property
     def of_target(self) -> float:
         """The cost over its target, the worse of those that count; 1 or less meets them all."""
-        by_latency = self.ratio / self.target_ratio
-        if self.energy is None:
-            return by_latency
-        by_energy = self.energy.ratio / self.energy.target_ratio
-        return max(by_latency, by_energy) if self.energy.share < 1.0 else by_energy
+        return over_target(self.ratio / self.target_ratio, self.energy)
 
     @property
     def meets_targets(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pipeline.config import TargetSection
 from pipeline.errors import MeasurementRejectedError
-from pipeline.records import EnergyAnswer, LatencySourceName, Record, counts_latency
+from pipeline.records import EnergyAnswer, LatencySourceName, Record, over_target
 from pipeline.search.latency_table import LatencyModel, TableError
 from pipeline.search.meter import KeepCounts, LatencyMeter
 
@@ -41,11 +41,7 @@ class LatencyAnswer(Record):
     @property
     def of_aim(self) -> float:
         """1 where the aim is just met, above where it is missed: by the worse of latency and energy, if both count."""
-        by_latency = self.ratio / self.aim_ratio
-        if self.energy is None:
-            return by_latency
-        by_energy = self.energy.ratio / (AIM * self.energy.target_ratio)
-        return max(by_latency, by_energy) if counts_latency(self.energy) else by_energy
+        return over_target(self.ratio / self.target_ratio, self.energy) / AIM
 
     @property
     def shortfall(self) -> float:

@@ -258,7 +258,7 @@ class LatencyMeter:
             ratio=comparison.ratio,
             noise_floor=comparison.noise_floor,
             processes=len(measurement.latency_ms.processes),
-            rejected=put_aside(result),
+            rejected=put_aside(measurement),
             unstable=next(iter(measurement.rejections), None),
             started_at=measurement.started_at,
         )
@@ -288,14 +288,14 @@ class LatencyMeter:
                 "little about one that runs whole on the delegate: replace those operations, choose another device, "
                 "or let it count with search.bench.allow_partial: true"
             )
-        for plan in plans:
+        for plan, measurement in zip(plans, result.measurements[1:], strict=False):
             line = RejectedPlan(
                 keep_counts=dict(plan),
                 device_spec=self.device_spec,
                 spec=self.spec,
                 reasons=reasons,
-                processes=put_aside(result),
-                started_at=bad[0].started_at,
+                processes=put_aside(measurement),
+                started_at=measurement.started_at,
             )
             append_json_line(self._rejection_log, line)
             self._rejected.append(line)
@@ -305,9 +305,9 @@ class LatencyMeter:
         )
 
 
-def put_aside(result: ComparisonResult) -> tuple[RejectedProcess, ...]:
-    """The processes of a sitting that were rejected, by what they measured of its last model; samples are left out."""
-    return tuple(one.model_copy(update={"samples": None}) for one in result.measurements[-1].rejected)
+def put_aside(measurement: Measurement) -> tuple[RejectedProcess, ...]:
+    """The processes that were rejected, by what they measured of a model; samples are left out."""
+    return tuple(one.model_copy(update={"samples": None}) for one in measurement.rejected)
 
 
 def _key(keep_counts: KeepCounts) -> frozenset[tuple[str, int]]:

@@ -220,7 +220,7 @@ def _logged(what: str, asked: str, spec: BenchSpec, result: ComparisonResult) ->
         spec=spec,
         dense_ms=result.measurements[0].median_ms,
         ratios=tuple(comparison.ratio for comparison in result.comparisons),
-        rejected=put_aside(result),
+        rejected=put_aside(result.measurements[0]),
     )
 
 

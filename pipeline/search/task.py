@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation import evaluation_from_logits
 from pipeline.export import TfliteConverter
 from pipeline.records import counts_latency
-from pipeline.run_folder import hash_json
+from pipeline.run_folder import MEASURED, hash_json
 from pipeline.search.env import PruningTask
 from pipeline.search.judge import PrefixJudge
 from pipeline.search.latency import Hybrid, LatencySource, Measured, Tabled
@@ -26,8 +26,6 @@ from pipeline.search.uniform import KeepGrid, nearest_keep, round_grid, scaled_c
 from pipeline.subject import Subject
 
 CONVERTERS = 2
-MEASURED = "measured"
-"""The folder in a run's, beside those of its stages; one in it for each network."""
 
 
 def open_meters(
