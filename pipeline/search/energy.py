@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import device_bench
+from device_bench.judge import is_transient
 from device_bench.records import BenchSpec, DeviceInfo, Measurement, PowerUse, RuntimeInfo
 from pipeline.config import Config
 from pipeline.errors import RewardRejectedError
@@ -22,8 +23,6 @@ from pipeline.search.latency import LatencyAnswer, LatencySource
 from pipeline.search.meter import KeepCounts, LatencyMeter
 
 ATTEMPTS = 3
-LASTING = ("charging", "partially delegated", "not delegated", "wrong answer")
-"""Rejections that another attempt cannot change."""
 DENSE: Mapping[str, int] = {}
 """The plan that leaves every group whole."""
 PRIOR = 0.01
@@ -101,7 +100,7 @@ class EnergyMeter:
                 if isinstance(power, PowerUse):
                     return self._keep(keep_counts, measured, power, reasons)
                 reasons += power
-                if any(reason.startswith(LASTING) for reason in power):
+                if not all(map(is_transient, measured.rejections)):
                     break
         found = "; ".join(dict.fromkeys(reasons))
         raise RewardRejectedError(
