@@ -61,16 +61,43 @@ class GroupPlan(Record):
         return self
 
 
+class WeightPlan(Record):
+    """How many weights of one layer stay: those of the largest magnitude; the others are zero."""
+
+    size: int
+    """Weights of the dense layer; biases are never pruned."""
+    kept: int
+
+    @model_validator(mode="after")
+    def _something_stays(self) -> Self:
+        if not 1 <= self.kept <= self.size:
+            raise ValueError(
+                f"kept is {self.kept}, must be within 1..{self.size}: "
+                "a layer without weights would cut the network in two; keep at least one"
+            )
+        return self
+
+
 class PruningPlan(Record):
     """What is removed from which network: with `model.safetensors` it rebuilds the slimmed network."""
 
     architecture: Architecture
     groups: dict[str, GroupPlan]
     """Keyed by the name of the first layer that the group touches; a group left out is kept whole."""
+    weights: dict[str, WeightPlan] = {}
+    """Keyed by layer; a layer left out is kept whole."""
     provenance: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _channels_or_weights(self) -> Self:
+        if self.groups and self.weights:
+            raise ValueError("groups and weights are both given: a plan removes channels or zeroes weights; keep one")
+        return self
+
     def keep_counts(self) -> dict[str, int]:
-        return {name: len(group.kept) for name, group in self.groups.items()}
+        """Channels kept per group, or weights kept per layer."""
+        channels = {name: len(group.kept) for name, group in self.groups.items()}
+        return channels | {name: layer.kept for name, layer in self.weights.items()}
 
 
 class Parity(Record):

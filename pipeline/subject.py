@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.pruning.channels import rebuild, verified
 from pipeline.pruning.costs import NetworkShape, trace_shape
 from pipeline.pruning.groups import ChannelGroup, find_groups, prunable, require_prunable
 from pipeline.pruning.importance import group_scores
+from pipeline.pruning.weights import require_zeros, zero_weights
 from pipeline.records import Architecture, Evaluation, PruningPlan
 from pipeline.run_folder import write_bytes
 from pipeline.training import EpochReport, Settings, fit
@@ -122,7 +124,12 @@ class Subject:
         return group_scores(self.network, self.groups, importance, batches=batches, seed=self.config.seed)
 
     def slim(self, plan: PruningPlan) -> nn.Module:
-        return rebuild(self.network, self.all_groups, plan)
+        """A copy of the dense network without the plan's channels, or with zeros in place of its weights."""
+        if not plan.weights:
+            return rebuild(self.network, self.all_groups, plan)
+        network = copy.deepcopy(self.network)
+        zero_weights(network, plan)
+        return network
 
 
 def build(architecture: Architecture) -> nn.Module:
@@ -143,11 +150,15 @@ def load_slimmed(plan: PruningPlan, weights: Path) -> nn.Module:
         ModelError: the weights do not fit the plan.
     """
     architecture = plan.architecture
-    dense = build(architecture)
+    network = build(architecture)
+    if plan.weights:
+        load_weights(network, weights)
+        require_zeros(network, plan)
+        return network
     shape = (architecture.channels, architecture.image_size, architecture.image_size)
-    network = rebuild(dense, find_groups(dense, shape, PruningSection(round_to=1, min_keep=1e-6)), plan)
-    load_weights(network, weights)
-    return network
+    slim = rebuild(network, find_groups(network, shape, PruningSection(round_to=1, min_keep=1e-6)), plan)
+    load_weights(slim, weights)
+    return slim
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,8 @@ MOMENTUM = 0.9
 Settings = BaselineSection | FinetuneSection
 Objective = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(images, logits, labels) -> the scalar that is minimised."""
+Held = tuple[nn.Parameter, torch.Tensor]
+"""A parameter, and where it stays zero (bool, of its shape)."""
 
 
 class EpochReport(Record):
@@ -51,6 +53,7 @@ def fit(
     seed: int,
     teacher: nn.Module | None = None,
     loss: Loss | None = None,
+    hold: Mapping[str, torch.Tensor] | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> list[EpochReport]:
@@ -61,6 +64,8 @@ def fit(
     Args:
         teacher: the dense network; needed where `settings.distill` is above 0.
         loss: `data.loss`; None is cross-entropy.
+        hold: masks by parameter name (of the parameter's shape): where True, the parameter is zero before the first
+            step and after every one. What momentum gathers there never reaches it.
         checkpoint: written after each epoch. Where it already holds this very fit, that is continued and ends with
             the same weights as if it had never stopped; anything else there is replaced, with a warning.
         on_epoch: called after each epoch, when its checkpoint is on the disk.
@@ -71,9 +76,14 @@ def fit(
         StorageError: the checkpoint cannot be written.
     """
     _check(data, settings, teacher, loss)
+    held = _held(network, hold or {})
+    _zero(held)
     objective = _objective(settings, teacher, loss)
     optimizer = _optimizer(network, settings)
-    store = Checkpoint(checkpoint, _identity(network, data, settings, seed, teacher, loss)) if checkpoint else None
+    optimizer.register_step_post_hook(lambda *_: _zero(held))
+    store = (
+        Checkpoint(checkpoint, _identity(network, data, settings, seed, teacher, loss, held)) if checkpoint else None
+    )
     done = store.restore(network, optimizer) if store else []
     reports = [EpochReport.model_validate(report) for report in done]
     with _training_mode(network, teacher):
@@ -133,6 +143,21 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
 
 
+def _held(network: nn.Module, hold: Mapping[str, torch.Tensor]) -> list[Held]:
+    parameters = dict(network.named_parameters())
+    for name, mask in hold.items():
+        if name not in parameters or parameters[name].shape != mask.shape:
+            own = tuple(parameters[name].shape) if name in parameters else "no such parameter"
+            raise ValueError(f"hold: {name} {tuple(mask.shape)}: the network has {own}; take zeros_of this network")
+    return [(parameters[name], mask.to(parameters[name].device)) for name, mask in hold.items()]
+
+
+@torch.no_grad()
+def _zero(held: list[Held]) -> None:
+    for parameter, mask in held:
+        parameter.masked_fill_(mask, 0.0)
+
+
 def _section(settings: Settings) -> str:
     return "baseline" if isinstance(settings, BaselineSection) else "finetune"
 
@@ -150,7 +175,13 @@ def _check(data: DataSet, settings: Settings, teacher: nn.Module | None, loss: L
 
 
 def _identity(
-    network: nn.Module, data: DataSet, settings: Settings, seed: int, teacher: nn.Module | None, loss: Loss | None
+    network: nn.Module,
+    data: DataSet,
+    settings: Settings,
+    seed: int,
+    teacher: nn.Module | None,
+    loss: Loss | None,
+    held: list[Held],
 ) -> str:
     """What tells this training from another: all that its result depends on."""
     parts = [
@@ -159,6 +190,7 @@ def _identity(
         digest_of(network),
         digest_of(teacher) if teacher is not None else "",
         f"{loss.__module__} {getattr(loss, '__qualname__', '')}" if loss is not None else "",
+        *(hashlib.sha256(mask.cpu().numpy().tobytes()).hexdigest() for _, mask in held),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -99,7 +99,7 @@ class NetworkShape:
 
 def trace_shape(network: nn.Module, groups: Sequence[ChannelGroup], input_shape: tuple[int, int, int]) -> NetworkShape:
     """Run the dense network once on an empty image and note every layer's shape."""
-    layers = _layer_shapes(network, input_shape)
+    layers = layer_shapes(network, input_shape)
     rows: dict[str, list[int]] = {}  # a layer that runs twice has two rows
     for row, layer in enumerate(layers):
         rows.setdefault(layer.name, []).append(row)
@@ -129,7 +129,7 @@ def trace_shape(network: nn.Module, groups: Sequence[ChannelGroup], input_shape:
 
 
 @torch.no_grad()
-def _layer_shapes(network: nn.Module, input_shape: tuple[int, int, int]) -> list[LayerShape]:
+def layer_shapes(network: nn.Module, input_shape: tuple[int, int, int]) -> list[LayerShape]:
     names = {layer: name for name, layer in network.named_modules()}
     shapes: list[LayerShape] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.progress import Progress
+from pipeline.pruning.weights import zeros_of
 from pipeline.records import PruningPlan, read_json
 from pipeline.run_folder import RunFolder, write_json
 from pipeline.subject import Subject, save_weights
@@ -33,6 +34,7 @@ def _finetune(name: str, subject: Subject, plan: PruningPlan, target: Path, prog
     reports = subject.fit(
         network,
         subject.config.finetune,
+        hold=zeros_of(network) if plan.weights else None,
         checkpoint=checkpoint,
         on_epoch=lambda report: progress.update(f"fine-tuning {name}", report.epoch, report.epochs),
     )
