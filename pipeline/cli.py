@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from pipeline.device_commands import app as device_commands
+from pipeline.reproduce_command import app as reproduce_command
 
 app = typer.Typer(
     help="Make image models small and fast for phones, and prove it on the phone.",
@@ -36,6 +37,7 @@ class Registry(StrEnum):
     agents = "agents"
     exporters = "exporters"
     devices = "devices"
+    tables = "tables"
 
 
 @app.callback()
@@ -93,7 +95,7 @@ def report(
 
 @app.command(name="list")
 def list_names(what: Annotated[Registry, typer.Argument(help="Which registry.")]) -> None:
-    """List what is known by name: models, data sets, agents, exporters, kinds of device."""
+    """List what is known by name: models, data sets, agents, exporters, kinds of device, published tables."""
     for name in _names(what):
         print(name)
 
@@ -116,12 +118,17 @@ def _names(what: Registry) -> tuple[str, ...]:
         from pipeline import export
 
         return export.names()
+    if what is Registry.tables:
+        from pipeline import reproduce
+
+        return reproduce.names()
     from device_bench import devices
 
     return tuple(devices.known_kinds())
 
 
 app.add_typer(device_commands)
+app.add_typer(reproduce_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -33,10 +33,15 @@ def manifest(config: Config) -> dict[str, Any]:
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
         "config_sha256": hash_json(config),
-        "git_commit": _git_commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "git_commit": git_commit(),
+        "versions": versions(),
         "machine": {"system": platform.platform(), "cpu_count": os.cpu_count(), "argv": Path(sys.argv[0]).name},
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of the packages that results may depend on; None where one is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(name: str) -> str | None:
@@ -46,7 +51,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The commit of the source tree that runs, or None where it is not a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:

@@ -38,9 +38,11 @@ ORDER = (
     "preflight",
     "stages",
     "flow",
+    "reproduce",
     "pipeline",  # pipeline/__init__.py: what `import pipeline` offers
     "options",
     "device_commands",
+    "reproduce_command",
     "cli",
 )
 # Narrower than the order says.
@@ -168,7 +170,7 @@ def test_nothing_imports_what_is_not_shipped(package: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], *(["list", kind] for kind in ("models", "data", "agents", "exporters", "devices"))],
+    [["--help"], ["run", "--help"], *(["list", kind] for kind in ("models", "data", "agents", "exporters", "devices", "tables"))],
     ids=" ".join,
 )
 def test_quick_commands_load_nothing_heavy(arguments: list[str]) -> None:
