@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from device_bench.records import BenchSpec, DeviceKind
 from pipeline.errors import ConfigError
+from pipeline.records import CostName
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -59,7 +60,7 @@ class BaselineSection(Section):
 
 
 class PruningSection(Section):
-    kind: Literal["channels"] = "channels"
+    kind: Literal["channels", "weights"] = "channels"
     importance: Literal["l1", "l2", "taylor", "bn_scale", "random"] = "l1"
     round_to: PositiveInt = 8
     min_keep: OpenShare = 0.1
@@ -69,23 +70,40 @@ class PruningSection(Section):
     last_layer: bool = True
     """Whether the features that feed the classifier may be pruned; its outputs never are."""
     skip: tuple[str, ...] = ()
-    """Groups to leave whole, by name or shell pattern (`features.1.*`)."""
+    """Groups or layers to leave whole, by name or shell pattern (`features.1.*`)."""
+    threshold: Literal["sigma", "share"] = "sigma"
+    """With kind `weights`: an action is a multiple of the layer's standard deviation, or a share of its weights."""
+    max_sigma: Positive = 2.2
+    """With kind `weights`: the highest multiple; `share` reaches as far as it would in normally distributed weights."""
+    sigma_step: Positive = 0.2
+    """With kind `weights`: from one action to the next; `share` has as many actions."""
+
+
+COSTS: tuple[CostName, ...] = ("latency", "macs", "sparsity")
 
 
 class RewardSection(Section):
-    name: Literal["latency"] = "latency"
+    name: Literal["latency", "macs", "sparsity", "equation_4", "equation_5", "amc", "amc_flops"] | None = None
+    """The first three are equation 3 over that cost; null takes the one of the target."""
     dense: bool = True
     scale: Positive = 1.0
     energy: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """How much of the cost term is energy: 0 is latency alone, 1 energy alone."""
 
 
+SPEEDS = ("latency", "latency_ms", "fps", "macs", "sparsity")
+
+
 class TargetSection(Section):
-    """How fast the network must get (one of latency, latency_ms, fps) and what accuracy that may cost."""
+    """How fast or small the network must get (one of the first five) and what accuracy that may cost."""
 
     latency: OpenShare | None = None
     latency_ms: Positive | None = None
     fps: Positive | None = None
+    macs: OpenShare | None = None
+    """Share of the dense network's multiply-accumulates that may be left."""
+    sparsity: OpenShare | None = None
+    """Share of the weights that must be zero: with pruning.kind `weights`."""
     energy: OpenShare | None = None
     """Share of the dense energy of one inference; None takes the share of the latency that the target allows."""
     accuracy_drop: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
@@ -94,12 +112,18 @@ class TargetSection(Section):
     @classmethod
     def _one_speed(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            given = [key for key in ("latency", "latency_ms", "fps") if values.get(key) is not None]
+            given = [key for key in SPEEDS if values.get(key) is not None]
             if len(given) > 1:
-                raise ValueError(f"{' and '.join(given)} are given: keep one of latency, latency_ms and fps")
+                raise ValueError(f"{' and '.join(given)} are given: keep one of {', '.join(SPEEDS)}")
             if not given:
                 values = {**values, "latency": 0.5}
         return values
+
+    @property
+    def cost(self) -> CostName:
+        if self.macs is not None:
+            return "macs"
+        return "latency" if self.sparsity is None else "sparsity"
 
 
 class RecoverSection(Section):
@@ -107,6 +131,8 @@ class RecoverSection(Section):
     images: PositiveInt = 256
     epochs: PositiveInt = 1
     """Only for retrain: passes over `images` training images at the end of each episode."""
+    each_step: bool = False
+    """Only for retrain: after each step of an episode as well, the weights being handed on to the next step."""
     batch_size: PositiveInt = 32
     learning_rate: Positive = 0.02
 
@@ -147,7 +173,8 @@ class ProfileSection(Section):
 class SearchSection(Section):
     agent: str = "dqn"
     episodes: PositiveInt = 55
-    state: Literal["simple", "per_layer"] = "per_layer"
+    state: Literal["simple", "per_layer", "amc", "explainable"] | None = None
+    """What the agent sees; null is what suits the agent."""
     reward: RewardSection = RewardSection()
     target: TargetSection = TargetSection(latency=0.5)
     latency_source: Literal["measured", "table", "hybrid"] = "hybrid"
@@ -158,8 +185,9 @@ class SearchSection(Section):
     """How many of the best plans are measured afresh, interleaved, and briefly fine-tuned before one wins."""
     finalist_epochs: PositiveInt = 2
     """Fine-tuning epochs (with the finetune section's settings) that the finalists are judged after."""
-    actions: Literal["around_target", "absolute"] = "around_target"
-    """Channel counts offered: around those of the uniform plan that meets the target, or shares of all channels."""
+    actions: Literal["around_target", "absolute", "continuous", "bounded"] | None = None
+    """Channel counts offered: some around those of the uniform plan that meets the target, some from few to all, any,
+    or any with which the target stays within reach. Null is what suits the agent."""
     staircase: bool = True
     """Offer the right edges of the steps that the profile measured; else multiples of pruning.round_to."""
     n_actions: Annotated[int, Field(ge=2)] = 9
@@ -168,11 +196,29 @@ class SearchSection(Section):
     fit_to_target: bool = True
     """Bring every episode's plan to the target latency (by the table) before it is judged: the agent decides where to
     prune, the device how much. Not with latency_source `measured`, where it would cost a dozen measurements."""
+    stop_below: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    """Accuracy after a step below which an episode is given up; null is chance where weights are pruned (PuRL 4.3), and
+    0 (never) where channels are."""
+    rounds: tuple[OpenShare, ...] = ()
+    """With kind `weights`: sparsities of the rounds before the last, each searched and fine-tuned before the next."""
     judge_images: PositiveInt = 256
     """Validation images that judge the masked network after each step; the end of an episode sees all of them."""
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _the_reward_is_of_the_target(self) -> Self:
+        name, cost = self.reward.name, self.target.cost
+        if name in COSTS and name != cost:
+            raise ValueError(f"reward.name {name!r} does not go with a target of {cost}: leave reward.name out")
+        if self.reward.energy and (cost != "latency" or name not in (None, "latency")):
+            raise ValueError("reward.energy goes with a target of latency and reward.name latency alone: set it to 0")
+        if list(self.rounds) != sorted(set(self.rounds)) or (self.rounds and cost != "sparsity"):
+            raise ValueError(f"rounds {list(self.rounds)} must be rising sparsities, for a target of sparsity")
+        if self.rounds and self.target.sparsity is not None and self.rounds[-1] >= self.target.sparsity:
+            raise ValueError(f"rounds end with {self.rounds[-1]:g}, not below target.sparsity {self.target.sparsity:g}")
+        return self
 
     @model_validator(mode="after")
     def _a_target_of_energy_counts(self) -> Self:
@@ -196,8 +242,18 @@ class FinetuneSection(Section):
 
 
 class ExportSection(Section):
-    tflite: Annotated[tuple[Literal["fp32", "fp16", "int8", "dynamic"], ...], Distinct] = ("fp32", "fp16", "int8")
-    coreml: Annotated[tuple[Literal["fp16", "int8", "palette6"], ...], Distinct] = ("fp16",)
+    """Precisions. A sparse one is written of a network whose weights are zero to a good part, and of no other."""
+
+    tflite: Annotated[tuple[Literal["fp32", "fp16", "int8", "dynamic", "fp32-sparse"], ...], Distinct] = (
+        "fp32",
+        "fp16",
+        "int8",
+        "fp32-sparse",
+    )
+    coreml: Annotated[tuple[Literal["fp16", "int8", "palette6", "fp16-sparse"], ...], Distinct] = (
+        "fp16",
+        "fp16-sparse",
+    )
 
     @model_validator(mode="after")
     def _fp32_is_there(self) -> Self:
@@ -232,6 +288,16 @@ class Config(Section):
         if not name or name in {".", ".."} or any(c in "/\\" or not c.isprintable() for c in name):
             raise ValueError("must be a plain folder name: no slash, no line break or control character, not empty")
         return name
+
+    @model_validator(mode="after")
+    def _what_is_pruned_has_its_target(self) -> Self:
+        kind, cost = self.pruning.kind, self.search.target.cost
+        if (kind == "weights") != (cost == "sparsity"):
+            wanted = "sparsity" if kind == "weights" else "latency (or latency_ms, fps, macs)"
+            raise ValueError(f"pruning.kind {kind!r} needs search.target.{wanted}, and the target is one of {cost}")
+        if kind == "weights" and self.controls not in ((), ("uniform",)):
+            raise ValueError(f"controls {', '.join(self.controls)}: where weights are pruned the only one is uniform")
+        return self
 
     def device_specs(self) -> tuple[str, ...]:
         return self.devices or (self.device,)

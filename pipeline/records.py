@@ -11,8 +11,10 @@ from device_bench.records import Measurement
 
 SplitName = Literal["train", "validation", "test"]
 LatencySourceName = Literal["measured", "table"]
+CostName = Literal["latency", "macs", "sparsity"]
+"""What a search saves: time on the device, multiply-accumulates, or weights."""
 EnergySourceName = Literal["measured", "model"]
-EpisodeKind = Literal["explore", "greedy", "reference"]
+EpisodeKind = Literal["explore", "greedy", "average", "reference"]
 ParityMethod = Literal["litert", "torch-mil", "coreml", "device"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -186,15 +188,21 @@ def over_target(latency: float, energy: EnergyCost | None) -> float:
 
 class EpisodeStep(Record):
     group: str
-    action: int
+    """What was pruned: a channel group, or a layer where weights are pruned."""
+    action: int | float | None
+    """The agent's: a number of the choices, or a share to keep; None where a whole plan was given instead."""
     kept: int
+    """Channels, or weights."""
     evaluation: Evaluation
-    latency_ms: float
-    """What the latency source said the network costs after this step."""
-    dense_latency_ms: float
+    cost: CostName
+    cost_ratio: float
+    """The share of the dense network's cost that is left after this step."""
     target_ratio: float
-    """The share of the dense latency that the target allows."""
-    latency_source: LatencySourceName
+    """The share that the target allows."""
+    latency_ms: float | None
+    """What the latency source said; None where the cost is not latency."""
+    dense_latency_ms: float | None
+    latency_source: LatencySourceName | None
     energy: EnergyAnswer | None = None
     """None where energy is no part of the reward."""
     reward: float
@@ -202,7 +210,7 @@ class EpisodeStep(Record):
     @property
     def meets_targets(self) -> bool:
         """Whether each cost that counts is within its target."""
-        return over_target(self.latency_ms / self.dense_latency_ms / self.target_ratio, self.energy) <= 1.0
+        return over_target(self.cost_ratio / self.target_ratio, self.energy) <= 1.0
 
 
 class Episode(Record):
@@ -211,26 +219,27 @@ class Episode(Record):
     index: int
     seed: int
     kind: EpisodeKind = "explore"
-    """`reference` is played before the agent starts (the uniform plan), `greedy` is what the trained agent would do."""
+    """`reference` is played before the agent starts (the uniform plan), `greedy` is what the trained agent would do,
+    `average` the mean of its greedy episodes' actions."""
     steps: tuple[EpisodeStep, ...]
     plan: dict[str, int]
-    """Kept channels per group at the end: the actions' plan, brought to the target latency."""
+    """Kept channels per group (or weights per layer) at the end: the actions' plan, brought to the target."""
     evaluation: Evaluation | None
     latency_ms: float | None
     dense_latency_ms: float | None
     """The dense network's, from the same sitting as `latency_ms`."""
-    latency_source: LatencySourceName
+    latency_source: LatencySourceName | None
     reward: float
     """Sum of the steps' rewards."""
     failure: str | None = None
+    """Why it was stopped before its last step; such a plan is never a candidate to win."""
     seconds: dict[str, float] = {}
     """Wall time by part: `evaluation`, `latency` (that of energy included), and `own` (masking, features, agent)."""
 
     @property
-    def latency_ratio(self) -> float | None:
-        if self.latency_ms is None or self.dense_latency_ms is None:
-            return None
-        return self.latency_ms / self.dense_latency_ms
+    def cost_ratio(self) -> float:
+        """The share of the dense network's cost that is left at its end."""
+        return self.steps[-1].cost_ratio
 
 
 def counts_latency(energy: EnergyCost | None) -> bool:

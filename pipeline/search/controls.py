@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.records import PruningPlan
-from pipeline.search.latency import LatencySource
-from pipeline.search.meter import KeepCounts, LatencyMeter
+from pipeline.search.cost import CostSource, KeepCounts
+from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.search.uniform import KeepGrid, scaled_counts, share_at
 
@@ -32,7 +32,7 @@ def control_plan(
     *,
     grid: KeepGrid,
     recovery: Recovery,
-    source: LatencySource,
+    source: CostSource,
     meter: LatencyMeter,
     min_keep: float,
     seed: int,

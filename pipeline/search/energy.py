@@ -19,8 +19,8 @@ from pipeline.config import Config
 from pipeline.errors import RewardRejectedError
 from pipeline.records import EnergyAnswer, EnergyResult, EnergySourceName, LatencySourceName, Record
 from pipeline.run_folder import append_json_line, read_json_lines
-from pipeline.search.latency import LatencyAnswer, LatencySource
-from pipeline.search.meter import KeepCounts, LatencyMeter
+from pipeline.search.cost import CostAnswer, CostSource, KeepCounts
+from pipeline.search.meter import LatencyMeter
 
 ATTEMPTS = 3
 DENSE: Mapping[str, int] = {}
@@ -170,7 +170,7 @@ class EnergyAndLatency:
     With several devices the answer is that of the device with the highest share of its dense energy.
     """
 
-    latency: LatencySource
+    latency: CostSource
     meters: Sequence[EnergyMeter]
     share: float
     """How much of the reward's cost term is energy."""
@@ -181,16 +181,16 @@ class EnergyAndLatency:
     def __post_init__(self) -> None:
         self.models = [EnergyModel() for _ in self.meters]
 
-    def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def step(self, keep_counts: KeepCounts) -> CostAnswer:
         answer = self.latency.step(keep_counts)
         return self._with(answer, [model.ratio(answer.ratio) for model in self.models], "model")
 
-    def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def end(self, keep_counts: KeepCounts) -> CostAnswer:
         predicted = self.latency.step(keep_counts).ratio  # what the model is asked about at the steps
         answer = self.latency.end(keep_counts)
         return self._with(answer, self._observe(keep_counts, predicted), "measured")
 
-    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName | None) -> None:
         predicted = self.latency.step(keep_counts).ratio
         self.latency.recall(keep_counts, source)
         self._observe(keep_counts, predicted)
@@ -218,7 +218,7 @@ class EnergyAndLatency:
             model.observe(predicted, ratio)
         return ratios
 
-    def _with(self, answer: LatencyAnswer, ratios: Sequence[float], source: EnergySourceName) -> LatencyAnswer:
+    def _with(self, answer: CostAnswer, ratios: Sequence[float], source: EnergySourceName) -> CostAnswer:
         energy = EnergyAnswer(
             ratio=max(ratios),
             target_ratio=self.target_ratio or answer.target_ratio,
@@ -228,7 +228,7 @@ class EnergyAndLatency:
         return answer.model_copy(update={"energy": energy})
 
 
-def with_energy(source: LatencySource, meters: Sequence[LatencyMeter], config: Config) -> EnergyAndLatency | None:
+def with_energy(source: CostSource, meters: Sequence[LatencyMeter], config: Config) -> EnergyAndLatency | None:
     """The latency source with energy beside it, the dense network's measured; None where it is not in the reward.
 
     Raises:

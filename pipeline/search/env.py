@@ -1,8 +1,8 @@
-"""The pruning environment: an episode walks the prunable groups once, a step prunes one of them.
+"""The pruning environment: an episode walks the network once, a step prunes one channel group or one layer's weights.
 
-It only puts parts together: the judge says how accurate the masked network is, the latency source what it costs, the
-reward what that is worth, the state what the agent sees. Episodes that were already logged are answered from the log,
-so a seeded agent that runs again ends where it was interrupted.
+It only puts parts together: the actions say how much, the pruner does it and says how accurate the network is, the cost
+source what it costs, the reward what that is worth, the state what the agent sees. Episodes that were already logged
+are answered from the log, so a seeded agent that runs again ends where it was interrupted.
 """
 
 from __future__ import annotations
@@ -16,39 +16,41 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from pipeline.config import RewardSection
 from pipeline.errors import SearchError
-from pipeline.pruning.channels import Scores, strongest
-from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import Episode, EpisodeKind, EpisodeStep, Evaluation
-from pipeline.search import rewards
+from pipeline.search.actions import Action, Actions
+from pipeline.search.cost import CostAnswer, CostSource
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.features import STATES, Progress, State
-from pipeline.search.judge import PrefixJudge
-from pipeline.search.latency import AIM, LatencyAnswer, LatencySource
+from pipeline.search.pruner import Pruner, Site
+from pipeline.search.rewards import Reward
+from pipeline.search.sites import SiteFacts
+from pipeline.search.uniform import KeepGrid
+from pipeline.subject import Subject
 
 
 @dataclass(frozen=True)
 class PruningTask:
-    """What is searched: the groups, the channel counts offered for each, and how a plan is judged and paid."""
+    """What is searched: the sites, how much of each may go, and how a plan is judged and paid."""
 
-    groups: Sequence[ChannelGroup]
-    keep_choices: Mapping[str, Sequence[int]]
-    """Channel counts by action number; every group offers equally many."""
-    scores: Scores
-    judge: PrefixJudge
-    fit: Callable[[Mapping[str, int]], dict[str, int]]
-    """Brings a whole plan to the target latency; what is evaluated, measured and kept is the plan that it returns."""
-    evaluate: Callable[[Mapping[str, int]], Evaluation]
-    """Recover and evaluate a whole plan, the full way."""
-    latency: LatencySource
-    accuracy_target: float
-    reward: RewardSection
+    sites: Sequence[Site]
+    actions: Actions
+    pruner: Pruner
+    cost: CostSource
+    macs: Callable[[Mapping[str, int]], int]
+    """Multiply-accumulates of one image."""
+    reward: Reward
+    dense_reward: bool
+    """Whether every step is paid, or the last one alone."""
     state: str
-
-    @property
-    def n_actions(self) -> int:
-        return len(next(iter(self.keep_choices.values())))
+    facts: Sequence[SiteFacts]
+    fit: Callable[[Mapping[str, int]], dict[str, int]] = dict
+    """Brings a whole plan to the target; what is evaluated, measured and kept is the plan that it returns."""
+    stop_below: float = 0.0
+    """Accuracy below which an episode is given up."""
+    grid: KeepGrid | None = None
+    """Channel counts that are worth offering, and the subject: what an agent that makes whole plans reads."""
+    subject: Subject | None = None
 
 
 @dataclass
@@ -57,8 +59,9 @@ class Walk:
 
     kind: EpisodeKind
     recorded: Episode | None
-    keep_counts: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     steps: list[EpisodeStep] = field(default_factory=list)
+    macs: list[int] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"evaluation": 0.0, "latency": 0.0, "own": 0.0})
 
     @contextmanager
@@ -68,7 +71,7 @@ class Walk:
         self.seconds[part] += time.perf_counter() - started
 
 
-class PruneEnv(gym.Env[State, np.int64]):
+class PruneEnv(gym.Env[State, Any]):
     """Gymnasium environment; `kind` says how the next episodes are logged."""
 
     def __init__(self, task: PruningTask, log: EpisodeLog, seed: int) -> None:
@@ -78,148 +81,188 @@ class PruneEnv(gym.Env[State, np.int64]):
         self._seed = seed
         self._walk: Walk | None = None
         self._returned_at = 0.0
-        self.observation_space = gym.spaces.Box(-1.0, 1.0, shape=self._state([]).shape, dtype=np.float32)
-        self.action_space = gym.spaces.Discrete(task.n_actions)
+        self._dense_macs = task.macs({})
+        self.observation_space = gym.spaces.Box(-1.0, 1.0, shape=self._state(None).shape, dtype=np.float32)
+        self.action_space = task.actions.space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[State, dict[str, Any]]:
         super().reset(seed=seed)
         self._walk = Walk(self.kind, self.log.recorded())
         if self._walk.recorded is None:
-            self.task.judge.begin()
+            self.task.pruner.begin(len(self.log.episodes))
         self._returned_at = time.perf_counter()
-        return self._state([]), {}
+        return self._state(self._walk), {}
 
-    def step(self, action: np.int64 | int) -> tuple[State, float, bool, bool, dict[str, Any]]:
-        walk, groups = self._walk, self.task.groups
-        if walk is None:
-            raise SearchError("the episode is over: call reset() before step()")
-        started = time.perf_counter()
-        elsewhere = walk.seconds["evaluation"] + walk.seconds["latency"]
-        number = len(walk.steps)
-        group = groups[number]
-        kept = int(self.task.keep_choices[group.name][int(action)])
-        walk.keep_counts[group.name] = kept
-        last = number + 1 == len(groups)
-        if walk.recorded is None:
-            evaluation, latency = self._perform(walk, group, last=last)
-        else:
-            evaluation, latency = self._recall(walk, walk.recorded, number, int(action), last=last)
-        step = self._record(group, int(action), kept, evaluation, latency, last=last)
-        walk.steps.append(step)
-        state = self._state(walk.steps)
-        now = time.perf_counter()
-        elsewhere = walk.seconds["evaluation"] + walk.seconds["latency"] - elsewhere
-        walk.seconds["own"] += (started - self._returned_at) + (now - started - elsewhere)
-        if last:
-            self._finish(walk)
-        self._returned_at = time.perf_counter()
-        return state, step.reward, last, False, {}
+    def step(self, action: Any) -> tuple[State, float, bool, bool, dict[str, Any]]:
+        walk = self._open_walk()
+        read, number = self.task.actions.read(action), len(walk.steps)
+        amount = self.task.actions.amount(number, read, walk.kept)
+        return self._advance(walk, read, lambda: self.task.pruner.kept_by(number, amount))
 
-    def play(self, actions: Sequence[int], kind: EpisodeKind) -> Episode:
+    def play(self, actions: Sequence[Any], kind: EpisodeKind) -> Episode:
         """Walk one whole episode with these actions, and return it as it was logged."""
+
+        def stepper(action: Any) -> Callable[[Walk], Any]:
+            return lambda walk: self.step(action)
+
+        return self._play(kind, [stepper(action) for action in actions])
+
+    def play_amounts(self, amounts: Sequence[float], kind: EpisodeKind) -> Episode:
+        """Walk one whole episode with amounts that no action need have."""
+
+        def stepper(number: int, amount: float) -> Callable[[Walk], Any]:
+            return lambda walk: self._advance(walk, None, lambda: self.task.pruner.kept_by(number, amount))
+
+        return self._play(kind, [stepper(number, amount) for number, amount in enumerate(amounts)])
+
+    def play_plan(self, kept: Mapping[str, int], kind: EpisodeKind) -> Episode:
+        """Walk one whole episode that keeps exactly this much of each site."""
+
+        def stepper(count: int) -> Callable[[Walk], Any]:
+            return lambda walk: self._advance(walk, None, lambda: count, exact=True)
+
+        return self._play(kind, [stepper(kept[site.name]) for site in self.task.sites])
+
+    def _play(self, kind: EpisodeKind, steps: Sequence[Callable[[Walk], Any]]) -> Episode:
         before, self.kind = self.kind, kind
         self.reset()
-        for action in actions:
-            self.step(action)
+        for step in steps:
+            if self._walk is not None:  # else it was given up
+                step(self._walk)
         self.kind = before
         return self.log.last
 
-    def _perform(self, walk: Walk, group: ChannelGroup, *, last: bool) -> tuple[Evaluation, LatencyAnswer]:
-        source = self.task.latency
-        kept = strongest(self.task.scores[group.name], walk.keep_counts[group.name])
-        gone = np.setdiff1d(np.arange(group.channels), kept)
-        if last:
-            walk.keep_counts = self.task.fit(walk.keep_counts)
+    def _open_walk(self) -> Walk:
+        if self._walk is None:
+            raise SearchError("the episode is over: call reset() before step()")
+        return self._walk
+
+    def _advance(
+        self, walk: Walk, action: Action | None, kept_by: Callable[[], int], *, exact: bool = False
+    ) -> tuple[State, float, bool, bool, dict[str, Any]]:
+        started = time.perf_counter()
+        elsewhere = walk.seconds["evaluation"] + walk.seconds["latency"]
+        number, last = len(walk.steps), len(walk.steps) + 1 == len(self.task.sites)
+        if walk.recorded is None:
+            kept = kept_by()
+            walk.kept[self.task.sites[number].name] = kept
+            evaluation, cost = self._perform(walk, number, last=last, exact=exact)
+        else:
+            kept, evaluation, cost = self._recall(walk, walk.recorded, number, action, last=last)
+        walk.macs.append(self.task.macs(walk.kept))
+        stopped = not last and evaluation.top1 < self.task.stop_below
+        step = self._record(walk, action, kept, evaluation, cost, last=last, stopped=stopped)
+        walk.steps.append(step)
+        state = self._state(walk)
+        now = time.perf_counter()
+        elsewhere = walk.seconds["evaluation"] + walk.seconds["latency"] - elsewhere
+        walk.seconds["own"] += (started - self._returned_at) + (now - started - elsewhere)
+        if last or stopped:
+            self._finish(walk, stopped=stopped)
+        self._returned_at = time.perf_counter()
+        return state, step.reward, last or stopped, False, {}
+
+    def _perform(self, walk: Walk, number: int, *, last: bool, exact: bool) -> tuple[Evaluation, CostAnswer]:
+        task = self.task
+        if last and not exact:
+            walk.kept = task.fit(walk.kept)
         with walk.timed("evaluation"):
-            evaluation = self.task.evaluate(walk.keep_counts) if last else self.task.judge.prune(gone)
+            name = task.sites[number].name
+            evaluation = task.pruner.finish(walk.kept) if last else task.pruner.prune(number, walk.kept[name])
         with walk.timed("latency"):
-            latency = source.end(walk.keep_counts) if last else source.step(walk.keep_counts)
-        return evaluation, latency
+            cost = task.cost.end(walk.kept) if last else task.cost.step(walk.kept)
+        return evaluation, cost
 
     def _recall(
-        self, walk: Walk, recorded: Episode, number: int, action: int, *, last: bool
-    ) -> tuple[Evaluation, LatencyAnswer]:
+        self, walk: Walk, recorded: Episode, number: int, action: Action | None, *, last: bool
+    ) -> tuple[int, Evaluation, CostAnswer]:
         step = recorded.steps[number]
-        if (step.action, step.kept) != (action, walk.keep_counts.get(step.group)):
+        if step.action != action:
             raise SearchError(
                 f"episode {recorded.index}, step {number}: the log has action {step.action} on {step.group}, the agent "
                 f"now takes action {action}; the search cannot be resumed: start it again with --fresh"
             )
-        latency = LatencyAnswer(
+        cost = CostAnswer(
+            cost=step.cost,
+            ratio=step.cost_ratio,
+            target_ratio=step.target_ratio,
             latency_ms=step.latency_ms,
             dense_ms=step.dense_latency_ms,
-            target_ratio=step.target_ratio,
             source=step.latency_source,
             energy=step.energy,
         )
+        walk.kept[step.group] = step.kept
         if last:
-            walk.keep_counts = dict(recorded.plan)
-            self.task.latency.recall(walk.keep_counts, step.latency_source)
-        return step.evaluation, latency
+            walk.kept = dict(recorded.plan)
+            self.task.cost.recall(walk.kept, step.latency_source)
+        return step.kept, step.evaluation, cost
 
     def _record(
-        self, group: ChannelGroup, action: int, kept: int, evaluation: Evaluation, latency: LatencyAnswer, *, last: bool
+        self,
+        walk: Walk,
+        action: Action | None,
+        kept: int,
+        evaluation: Evaluation,
+        cost: CostAnswer,
+        *,
+        last: bool,
+        stopped: bool,
     ) -> EpisodeStep:
-        reward = self._reward(evaluation, latency)
+        number = len(walk.steps)
+        reward = 0.0
+        if last or stopped or self.task.dense_reward:
+            reward = self.task.reward(evaluation.top1, cost, walk.macs[-1])
+        if stopped and self.task.dense_reward:
+            # Rewards are negative: to be given up early must not be worth more than to go on, so the steps that are
+            # left out are paid like this one. (PuRL 4.3 stops episodes and does not say how they are paid.)
+            reward *= len(self.task.sites) - number
         return EpisodeStep(
-            group=group.name,
+            group=self.task.sites[number].name,
             action=action,
             kept=kept,
             evaluation=evaluation,
-            latency_ms=latency.latency_ms,
-            dense_latency_ms=latency.dense_ms,
-            target_ratio=latency.target_ratio,
-            latency_source=latency.source,
-            energy=latency.energy,
-            reward=reward if last or self.task.reward.dense else 0.0,
+            cost=cost.cost,
+            cost_ratio=cost.ratio,
+            target_ratio=cost.target_ratio,
+            latency_ms=cost.latency_ms,
+            dense_latency_ms=cost.dense_ms,
+            latency_source=cost.source,
+            energy=cost.energy,
+            reward=reward,
         )
 
-    def _reward(self, evaluation: Evaluation, latency: LatencyAnswer) -> float:
-        energy, section = latency.energy, self.task.reward
-        if energy is None:
-            return rewards.latency(
-                evaluation.top1,
-                latency.ratio,
-                accuracy_target=self.task.accuracy_target,
-                latency_target=latency.aim_ratio,
-                scale=section.scale,
-            )
-        return rewards.latency_and_energy(
-            evaluation.top1,
-            latency.ratio,
-            energy.ratio,
-            accuracy_target=self.task.accuracy_target,
-            latency_target=latency.aim_ratio,
-            energy_target=AIM * energy.target_ratio,
-            energy_share=energy.share,
-            scale=section.scale,
-        )
-
-    def _finish(self, walk: Walk) -> None:
+    def _finish(self, walk: Walk, *, stopped: bool) -> None:
         self._walk = None
         end = walk.steps[-1]
+        limit = self.task.stop_below
+        failure = f"given up after {end.group}: top-1 {end.evaluation.top1:.2%}, below {limit:.2%}" if stopped else None
         self.log.advance(
             lambda index: Episode(
                 index=index,
                 seed=self._seed,
                 kind=walk.kind,
                 steps=tuple(walk.steps),
-                plan=walk.keep_counts,
+                plan=walk.kept,
                 evaluation=end.evaluation,
                 latency_ms=end.latency_ms,
                 dense_latency_ms=end.dense_latency_ms,
                 latency_source=end.latency_source,
                 reward=sum(step.reward for step in walk.steps),
+                failure=failure,
                 seconds=walk.seconds,
             )
         )
 
-    def _state(self, steps: Sequence[EpisodeStep]) -> State:
-        channels = {group.name: group.channels for group in self.task.groups}
+    def _state(self, walk: Walk | None) -> State:
+        steps: Sequence[EpisodeStep] = walk.steps if walk else ()
+        macs: Sequence[int] = walk.macs if walk else ()
+        sizes = {site.name: site.size for site in self.task.sites}
         progress = Progress(
-            n_groups=len(channels),
+            n_sites=len(sizes),
             accuracy=[step.evaluation.top1 for step in steps],
-            latency_saved=[1.0 - step.latency_ms / step.dense_latency_ms for step in steps],
-            channels_pruned=[1.0 - step.kept / channels[step.group] for step in steps],
+            saved=[1.0 - step.cost_ratio for step in steps],
+            pruned=[1.0 - step.kept / sizes[step.group] for step in steps],
+            facts=self.task.facts,
+            macs_reduced=[1.0 - after / self._dense_macs for after in macs],
         )
         return STATES[self.task.state](progress)

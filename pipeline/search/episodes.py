@@ -36,3 +36,12 @@ class EpisodeLog:
     @property
     def last(self) -> Episode:
         return self.episodes[-1]
+
+
+def in_words(episode: Episode) -> str:
+    """One episode in a few words."""
+    assert episode.evaluation is not None
+    if episode.failure is not None:
+        return f"episode {episode.index}: {episode.failure}"
+    what = {"latency": "the latency", "macs": "the MACs", "sparsity": "the weights"}[episode.steps[-1].cost]
+    return f"episode {episode.index}: {episode.evaluation.top1:.1%} at {episode.cost_ratio:.2f} of {what}"

@@ -18,14 +18,17 @@ from pipeline.subject import Subject
 
 
 class Finalist(Record):
-    """One of the best plans; `ratio` is its latency over the dense network's, measured afresh."""
+    """One of the best plans."""
 
     plan_id: str
     episode: int
     kind: str
     plan: dict[str, int]
-    ratio: float
+    ratio: float | None
+    """Its latency over the dense network's, measured afresh; None where weights are pruned."""
     ci95: tuple[float, float] | None
+    cost_ratio: float
+    """The share of the dense cost that is left: `ratio` where latency is what shall be saved."""
     target_ratio: float
     energy: EnergyResult | None
     """As measured at the end of the plan's episode; None where energy is no part of the reward."""
@@ -35,7 +38,7 @@ class Finalist(Record):
     @property
     def of_target(self) -> float:
         """The cost over its target, the worse of those that count; 1 or less meets them all."""
-        return over_target(self.ratio / self.target_ratio, self.energy)
+        return over_target(self.cost_ratio / self.target_ratio, self.energy)
 
     @property
     def meets_targets(self) -> bool:
@@ -50,7 +53,8 @@ def shortlist(episodes: Sequence[Episode], count: int) -> list[Episode]:
         return end.meets_targets, end.reward
 
     distinct: dict[frozenset[tuple[str, int]], Episode] = {}
-    for episode in sorted(episodes, key=merit, reverse=True):
+    whole = [episode for episode in episodes if episode.failure is None]
+    for episode in sorted(whole, key=merit, reverse=True):
         distinct.setdefault(frozenset(episode.plan.items()), episode)
     return list(distinct.values())[:count]
 
@@ -71,6 +75,9 @@ def judge_finalists(
     for number, episode in enumerate(episodes):
         pairs = [(sitting.comparisons[number], target) for sitting, target in zip(sittings, targets, strict=True)]
         comparison, target = max(pairs, key=lambda pair: pair[0].ratio / pair[1])
+        cost_ratio = comparison.ratio
+        if config.search.target.cost != "latency":
+            cost_ratio, target = episode.steps[-1].cost_ratio, episode.steps[-1].target_ratio
         finalists.append(
             Finalist(
                 plan_id=hash_json(episode.plan)[:12],
@@ -79,6 +86,7 @@ def judge_finalists(
                 plan=episode.plan,
                 ratio=comparison.ratio,
                 ci95=comparison.ci95,
+                cost_ratio=cost_ratio,
                 target_ratio=target,
                 energy=energy.result(episode.plan, target) if energy else None,
                 validation=recovery.fine_tuned(episode.plan),

@@ -8,62 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from pipeline.config import TargetSection
 from pipeline.errors import MeasurementRejectedError
-from pipeline.records import EnergyAnswer, LatencySourceName, Record, over_target
+from pipeline.records import LatencySourceName
+from pipeline.search.cost import CostAnswer, KeepCounts, worst
 from pipeline.search.latency_table import LatencyModel, TableError
-from pipeline.search.meter import KeepCounts, LatencyMeter
-
-AIM = 0.97
-"""The agent aims at this share of the target: measured afresh, a plan right on it misses it half of the time."""
-
-
-class LatencyAnswer(Record):
-    """One network's latency beside the dense network's, and the share of that which the target allows."""
-
-    latency_ms: float
-    dense_ms: float
-    target_ratio: float
-    source: LatencySourceName
-    energy: EnergyAnswer | None = None
-    """Beside it, where energy is part of the reward."""
-
-    @property
-    def ratio(self) -> float:
-        return self.latency_ms / self.dense_ms
-
-    @property
-    def aim_ratio(self) -> float:
-        return AIM * self.target_ratio
-
-    @property
-    def of_aim(self) -> float:
-        """1 where the aim is just met, above where it is missed: by the worse of latency and energy, if both count."""
-        return over_target(self.ratio / self.target_ratio, self.energy) / AIM
-
-    @property
-    def shortfall(self) -> float:
-        """max(1 - P/T_P, 0) of equation 3; 0 on a device where the dense network meets the target already."""
-        if self.aim_ratio >= 1.0:
-            return 0.0
-        return max(1.0 - (1.0 - self.ratio) / (1.0 - self.aim_ratio), 0.0)
-
-
-class LatencySource(Protocol):
-    def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
-        """What the network costs after a step."""
-
-    def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
-        """What it costs at the end of an episode."""
-
-    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
-        """Take note of an `end` that was answered, by `source`, before the search was interrupted."""
+from pipeline.search.meter import LatencyMeter
 
 
 def target_ratio(target: TargetSection, dense_ms: float) -> float:
-    """The share of the dense latency that the target allows on a device where the dense network takes `dense_ms`."""
+    """The share of the dense latency that the target allows on a device where the dense network takes `dense_ms`.
+
+    All of it, where something else shall be saved.
+    """
+    if target.cost != "latency":
+        return 1.0
     if target.latency is not None:
         return target.latency
     wanted_ms = target.latency_ms if target.latency_ms is not None else 1000.0 / (target.fps or 1.0)
@@ -77,14 +37,14 @@ class Measured:
     meters: Sequence[LatencyMeter]
     target: TargetSection
 
-    def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def step(self, keep_counts: KeepCounts) -> CostAnswer:
         plans = [meter.measure(keep_counts) for meter in self.meters]
-        return _worst([_answer(p.ratio, p.dense_ms, self.target, "measured") for p in plans])
+        return worst([_answer(p.ratio, p.dense_ms, self.target, "measured") for p in plans])
 
-    def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def end(self, keep_counts: KeepCounts) -> CostAnswer:
         return self.step(keep_counts)
 
-    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName | None) -> None:
         """Nothing to learn: the answers are in the meters' logs."""
 
 
@@ -95,14 +55,14 @@ class Tabled:
     models: Sequence[LatencyModel]
     target: TargetSection
 
-    def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def step(self, keep_counts: KeepCounts) -> CostAnswer:
         answers = [_answer(m.ratio(keep_counts), m.table.dense_ms, self.target, "table") for m in self.models]
-        return _worst(answers)
+        return worst(answers)
 
-    def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def end(self, keep_counts: KeepCounts) -> CostAnswer:
         return self.step(keep_counts)
 
-    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName | None) -> None:
         """Nothing to learn: the table stays as it is."""
 
 
@@ -120,10 +80,10 @@ class Hybrid:
     """What the table said of each plan before it was measured: predicted / measured - 1, on the worst device."""
     _learned: set[frozenset[tuple[str, int]]] = field(default_factory=set)
 
-    def step(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def step(self, keep_counts: KeepCounts) -> CostAnswer:
         return self.tabled.step(keep_counts)
 
-    def end(self, keep_counts: KeepCounts) -> LatencyAnswer:
+    def end(self, keep_counts: KeepCounts) -> CostAnswer:
         try:
             answer = self.measured.end(keep_counts)
         except MeasurementRejectedError:
@@ -131,7 +91,7 @@ class Hybrid:
         self._correct(keep_counts)
         return answer
 
-    def recall(self, keep_counts: KeepCounts, source: LatencySourceName) -> None:
+    def recall(self, keep_counts: KeepCounts, source: LatencySourceName | None) -> None:
         if source == "measured":
             self._correct(keep_counts)
 
@@ -152,11 +112,11 @@ class Hybrid:
         return TableError.of(self.errors) if self.errors else None
 
 
-def _answer(ratio: float, dense_ms: float, target: TargetSection, source: LatencySourceName) -> LatencyAnswer:
-    return LatencyAnswer(
-        latency_ms=ratio * dense_ms, dense_ms=dense_ms, target_ratio=target_ratio(target, dense_ms), source=source
+def _answer(ratio: float, dense_ms: float, target: TargetSection, source: LatencySourceName) -> CostAnswer:
+    return CostAnswer(
+        ratio=ratio,
+        target_ratio=target_ratio(target, dense_ms),
+        latency_ms=ratio * dense_ms,
+        dense_ms=dense_ms,
+        source=source,
     )
-
-
-def _worst(answers: Sequence[LatencyAnswer]) -> LatencyAnswer:
-    return max(answers, key=lambda answer: (answer.shortfall, answer.of_aim))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +31,8 @@ from pipeline.pruning.channels import Scores
 from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import Record
 from pipeline.run_folder import append_json_line, read_json_lines
+from pipeline.search.cost import KeepCounts
 
-KeepCounts = Mapping[str, int]
 FRESH_PROCESSES = 3
 """Processes of a measurement that a decision rests on: between processes the same file moves by some per cent."""
 OF_THE_NETWORK = ("partially delegated", "not delegated", "wrong answer")

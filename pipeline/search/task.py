@@ -7,22 +7,26 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from pipeline.config import Config
+from pipeline.config import Config, PruningSection, SearchSection, TargetSection
 from pipeline.data.splits import take
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation import evaluation_from_logits
 from pipeline.export import TfliteConverter
-from pipeline.records import counts_latency
+from pipeline.records import Evaluation, counts_latency
 from pipeline.run_folder import MEASURED, hash_json
+from pipeline.search import agents
+from pipeline.search.actions import Actions, Choices, Shares, channel_choices
+from pipeline.search.cost import CostSource, CountedMacs
 from pipeline.search.env import PruningTask
 from pipeline.search.judge import PrefixJudge
-from pipeline.search.latency import Hybrid, LatencySource, Measured, Tabled
+from pipeline.search.latency import Hybrid, Measured, Tabled
 from pipeline.search.latency_table import LatencyModel, LatencyTable
 from pipeline.search.meter import LatencyMeter
+from pipeline.search.pruner import ChannelPruner, Site
 from pipeline.search.recovery import Recovery
-from pipeline.search.uniform import KeepGrid, nearest_keep, round_grid, scaled_counts, share_at, uniform_counts
+from pipeline.search.rewards import make_reward
+from pipeline.search.sites import facts_of_groups
+from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts, share_at, uniform_counts
 from pipeline.subject import Subject
 
 CONVERTERS = 2
@@ -59,10 +63,11 @@ def open_meters(
     ]
 
 
-def latency_source(
-    subject: Subject, meters: Sequence[LatencyMeter], tables: Sequence[LatencyTable]
-) -> Measured | Tabled | Hybrid:
+def cost_source(subject: Subject, meters: Sequence[LatencyMeter], tables: Sequence[LatencyTable]) -> CostSource:
+    """What says what a plan of channels costs."""
     config = subject.config
+    if config.search.target.macs is not None:
+        return CountedMacs(subject.shape, config.search.target.macs)
     measured = Measured(meters, config.search.target)
     if config.search.latency_source == "measured":
         return measured
@@ -84,7 +89,7 @@ def keep_grid(subject: Subject, tables: Sequence[LatencyTable]) -> KeepGrid:
     }
 
 
-def uniform_at(source: LatencySource, grid: KeepGrid, config: Config) -> tuple[float, dict[str, int]]:
+def uniform_at(source: CostSource, grid: KeepGrid, config: Config) -> tuple[float, dict[str, int]]:
     """The uniform plan that just meets the target, and its share of the channels.
 
     Energy is only modelled here: that no plan meets its target is for the search to find out.
@@ -105,28 +110,34 @@ def uniform_at(source: LatencySource, grid: KeepGrid, config: Config) -> tuple[f
         )
     if counts_latency(smallest.energy) and smallest.ratio > smallest.aim_ratio:
         raise ConfigError(
-            f"search.target: {smallest.target_ratio:.1%} of the dense latency cannot be reached: the smallest network "
-            f"that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow takes "
-            f"{smallest.ratio:.1%}; raise the target, lower pruning.min_keep or round_to, or have more counts offered "
+            f"search.target: {smallest.target_ratio:.1%} of the dense {smallest.cost} cannot be reached: the smallest "
+            f"network that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow "
+            f"takes {smallest.ratio:.1%}; raise the target, lower pruning.min_keep or round_to, or have more counts offered "
             "than the right edges of the device's steps (search.staircase: false)"
         )
     share = share_at(1.0, cost, lowest=lowest)
     return share, uniform_counts(grid, share)
 
 
-def keep_choices(grid: KeepGrid, config: Config, uniform_share: float) -> dict[str, tuple[int, ...]]:
-    """Channel counts by action number, from few to many; the middle action of `around_target` is the uniform plan."""
-    n_actions = config.search.n_actions
-    if config.search.actions == "absolute":
-        shares = np.linspace(config.pruning.min_keep, 1.0, n_actions)
-    else:
-        shares = uniform_share * config.search.action_span ** np.linspace(-1.0, 1.0, n_actions)
-    return {
-        name: tuple(nearest_keep(counts, min(1.0, float(share))) for share in shares) for name, counts in grid.items()
-    }
+def channel_actions(
+    settings: SearchSection, pruning: PruningSection, grid: KeepGrid, source: CostSource, uniform_share: float
+) -> Actions:
+    kind = agents.actions_of(settings, "channels")
+    if kind == "bounded":
+        return Shares(grid, lambda kept: source.step(kept).of_aim)
+    if kind == "continuous":
+        return Shares(grid)
+    choices = channel_choices(
+        grid,
+        n_actions=settings.n_actions,
+        min_keep=pruning.min_keep,
+        around=uniform_share if kind == "around_target" else None,
+        span=settings.action_span,
+    )
+    return Choices(tuple(choices.values()))
 
 
-def fit_to_target(source: LatencySource, grid: KeepGrid, keep_counts: Mapping[str, int]) -> dict[str, int]:
+def fit_to_target(source: CostSource, grid: KeepGrid, keep_counts: Mapping[str, int]) -> dict[str, int]:
     """The plan with the same proportions between groups whose predicted latency comes nearest to the aim."""
     shares = {name: keep_counts[name] / counts[-1] for name, counts in grid.items()}
 
@@ -137,32 +148,42 @@ def fit_to_target(source: LatencySource, grid: KeepGrid, keep_counts: Mapping[st
 
 
 def make_task(
-    subject: Subject,
-    source: LatencySource,
-    grid: KeepGrid,
-    choices: Mapping[str, Sequence[int]],
-    recovery: Recovery,
+    subject: Subject, source: CostSource, grid: KeepGrid, uniform_share: float, recovery: Recovery
 ) -> PruningTask:
-    config = subject.config
+    config, settings = subject.config, subject.config.search
     dense = subject.evaluate(subject.network, subject.data.validation)
-    if dense.top1 <= config.search.target.accuracy_drop:
+    actions = channel_actions(settings, config.pruning, grid, source, uniform_share)
+    bounded = isinstance(actions, Shares) and actions.cost is not None
+    fits = settings.fit_to_target and settings.latency_source != "measured" and not bounded
+    return PruningTask(
+        sites=[Site(group.name, group.channels) for group in subject.groups],
+        actions=actions,
+        pruner=ChannelPruner(subject.groups, subject.scores, make_judge(subject), recovery.evaluate),
+        cost=source,
+        macs=subject.shape.macs,
+        reward=make_reward(settings.reward, accuracy_target(dense, settings.target)),
+        dense_reward=settings.reward.dense,
+        state=agents.state_of(settings),
+        facts=facts_of_groups(subject.network, subject.groups, subject.shape),
+        fit=functools.partial(fit_to_target, source, grid) if fits else dict,
+        stop_below=settings.stop_below or 0.0,
+        grid=grid,
+        subject=subject,
+    )
+
+
+def accuracy_target(dense: Evaluation, target: TargetSection) -> float:
+    """T_A: the dense network's accuracy on the validation images, less what may be lost.
+
+    Raises:
+        ModelError: nothing would be left to reach.
+    """
+    if dense.top1 <= target.accuracy_drop:
         raise ModelError(
             f"the dense network is right on {dense.top1:.1%} of the validation images, no more than "
-            f"search.target.accuracy_drop ({config.search.target.accuracy_drop:g}) gives away; train it longer"
+            f"search.target.accuracy_drop ({target.accuracy_drop:g}) gives away; train it longer"
         )
-    fits = config.search.fit_to_target and config.search.latency_source != "measured"
-    return PruningTask(
-        groups=subject.groups,
-        keep_choices=choices,
-        scores=subject.scores,
-        judge=make_judge(subject),
-        fit=functools.partial(fit_to_target, source, grid) if fits else dict,
-        evaluate=recovery.evaluate,
-        latency=source,
-        accuracy_target=dense.top1 - config.search.target.accuracy_drop,
-        reward=config.search.reward,
-        state=config.search.state,
-    )
+    return dense.top1 - target.accuracy_drop
 
 
 def make_judge(subject: Subject) -> PrefixJudge:

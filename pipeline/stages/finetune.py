@@ -18,8 +18,10 @@ def inputs(config: Config) -> Any:
 
 
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
-    subject = Subject(config, folder.stage("baseline") / "model.safetensors")
     search = folder.stage("search")
+    # The plan of a search over weights is about the network that its last round started from.
+    dense = search if config.pruning.kind == "weights" else folder.stage("baseline")
+    subject = Subject(config, dense / "model.safetensors")
     plans = {"pruned": search / "plan.json"} | {name: search / "controls" / f"{name}.json" for name in config.controls}
     for name, plan_file in plans.items():
         target = work if name == "pruned" else work / name

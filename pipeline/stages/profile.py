@@ -25,18 +25,22 @@ def inputs(config: Config) -> Any:
         config.pruning,
         config.device_specs(),
         search.bench,
-        search.profile if search.latency_source != "measured" else None,
+        search.profile if _wants_table(config) else None,
         search.reward_from,
     ]
 
 
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
-    subject = Subject(config, folder.stage("baseline") / "model.safetensors")
     tables: list[LatencyTable] = []
     floors: list[dict[str, Any]] = []
+    if config.pruning.kind == "weights":  # nothing is measured before the exported files are
+        write_json(work / "latency_table.json", {"tables": tables, "error": None})
+        write_json(work / "noise.json", floors)
+        return
+    subject = Subject(config, folder.stage("baseline") / "model.safetensors")
     with tempfile.TemporaryDirectory() as workspace, TfliteConverter(workers=CONVERTERS) as converter:
         for meter in open_meters(subject, folder.path, work, Path(workspace), converter):
-            if config.search.latency_source != "measured":
+            if _wants_table(config):
                 profiler = Profiler(meter, subject.shape, config.pruning, config.search.profile, progress.update)
                 tables.append(profiler.build(config.seed))
             progress.update("measuring the noise floor")
@@ -45,6 +49,10 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
     worst = max(errors, key=lambda error: error.median, default=None)
     write_json(work / "latency_table.json", {"tables": tables, "error": worst})
     write_json(work / "noise.json", floors)
+
+
+def _wants_table(config: Config) -> bool:
+    return config.search.target.cost == "latency" and config.search.latency_source != "measured"
 
 
 def _noise(meter: LatencyMeter) -> dict[str, Any]:

@@ -15,25 +15,26 @@ from pipeline.records import Episode
 from pipeline.run_folder import RunFolder, write_json
 from pipeline.search import agents
 from pipeline.search.controls import control_plan
+from pipeline.search.cost import CostSource
 from pipeline.search.energy import with_energy
 from pipeline.search.env import PruneEnv
-from pipeline.search.episodes import EpisodeLog
+from pipeline.search.episodes import EpisodeLog, in_words
 from pipeline.search.finalists import Finalist, judge_finalists, shortlist
-from pipeline.search.latency import Hybrid, LatencySource
+from pipeline.search.latency import Hybrid
 from pipeline.search.latency_table import LatencyTable
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.search.task import (
     CONVERTERS,
-    keep_choices,
+    cost_source,
     keep_grid,
-    latency_source,
     make_task,
     open_meters,
     uniform_at,
 )
 from pipeline.search.uniform import KeepGrid
-from pipeline.subject import Subject
+from pipeline.search.weight_search import WeightSearch
+from pipeline.subject import Subject, save_weights
 
 
 def inputs(config: Config) -> Any:
@@ -41,8 +42,29 @@ def inputs(config: Config) -> Any:
 
 
 def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> None:
-    search = agents.find(config.search.agent)
     subject = Subject(config, folder.stage("baseline") / "model.safetensors")
+    if config.pruning.kind == "weights":
+        _search_weights(subject, work, progress)
+    else:
+        _search_channels(subject, folder, work, progress)
+
+
+def _search_weights(subject: Subject, work: Path, progress: Progress) -> None:
+    config = subject.config
+    search = WeightSearch(subject, work, progress)
+    start, finalists = search.run()
+    winner = finalists[0]
+    save_weights(start, work / "model.safetensors")
+    write_json(work / "plan.json", search.plan(winner.plan, agent=config.search.agent, episode=winner.episode))
+    (work / "controls").mkdir(exist_ok=True)
+    for name in config.controls:
+        plan = search.plan(search.uniform(1.0 - winner.cost_ratio), control=name)
+        write_json(work / "controls" / f"{name}.json", plan)
+    write_json(work / "summary.json", _summary(config, search.episodes, finalists))
+
+
+def _search_channels(subject: Subject, folder: RunFolder, work: Path, progress: Progress) -> None:
+    config = subject.config
     tables = [
         LatencyTable.model_validate(table)
         for table in json.loads((folder.stage("profile") / "latency_table.json").read_text())["tables"]
@@ -51,21 +73,20 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         meters = open_meters(subject, folder.path, work, Path(workspace), converter)
         for meter, table in zip(meters, tables, strict=False):
             table.require(meter.device, meter.runtime, meter.spec)
-        source = latency_source(subject, meters, tables)
+        source = cost_source(subject, meters, tables)
         energy = with_energy(source, meters, config)
         paid = energy or source
         grid = keep_grid(subject, tables)
         share, uniform = uniform_at(paid, grid, config)
-        choices = keep_choices(grid, config, share)
         recovery = Recovery(subject)
-        task = make_task(subject, paid, grid, choices, recovery)
+        task = make_task(subject, paid, grid, share, recovery)
         log = EpisodeLog(
             work / "episodes.jsonl",
-            lambda episode: progress.update(_line(episode), episode.index + 1, config.search.episodes + 2),
+            lambda episode: progress.update(in_words(episode), episode.index + 1, config.search.episodes + 2),
         )
         env = PruneEnv(task, log, config.seed)
-        env.play([_nearest(choices[group.name], uniform[group.name]) for group in subject.groups], "reference")
-        search(env, config.search, config.seed, work)
+        env.play_plan(uniform, "reference")
+        agents.find(config.search.agent)(env, config.search, config.seed, work)
         finalists = judge_finalists(
             subject,
             recovery,
@@ -79,7 +100,7 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         _write_controls(
             config, work, progress, winner.plan, grid=grid, recovery=recovery, source=source, meter=meters[0]
         )
-    write_json(work / "summary.json", _summary(config, log.episodes, finalists, meters, tables, source))
+    write_json(work / "summary.json", _summary(config, log.episodes, finalists) | _of_latency(meters, tables, source))
 
 
 def _write_controls(
@@ -90,7 +111,7 @@ def _write_controls(
     *,
     grid: KeepGrid,
     recovery: Recovery,
-    source: LatencySource,
+    source: CostSource,
     meter: LatencyMeter,
 ) -> None:
     (work / "controls").mkdir(exist_ok=True)
@@ -109,34 +130,34 @@ def _write_controls(
         write_json(work / "controls" / f"{name}.json", plan)
 
 
-def _nearest(choices: Sequence[int], wanted: int) -> int:
-    return min(range(len(choices)), key=lambda action: abs(choices[action] - wanted))
-
-
-def _line(episode: Episode) -> str:
-    assert episode.evaluation is not None
-    ratio = (episode.latency_ms or 0.0) / (episode.dense_latency_ms or 1.0)
-    return f"episode {episode.index}: {episode.evaluation.top1:.1%} at {ratio:.2f} of the latency"
-
-
-def _summary(
-    config: Config,
-    episodes: Sequence[Episode],
-    finalists: Sequence[Finalist],
-    meters: Sequence[LatencyMeter],
-    tables: Sequence[LatencyTable],
-    source: Any,
-) -> dict[str, Any]:
+def _summary(config: Config, episodes: Sequence[Episode], finalists: Sequence[Finalist]) -> dict[str, Any]:
     winner = finalists[0]
-    dense_ms = episodes[-1].dense_latency_ms
     greedy = next((episode for episode in episodes if episode.kind == "greedy"), None)
-    errors = [table.error for table in tables if table.error is not None]
+    cost = config.search.target.cost
     return {
         "agent": config.search.agent,
-        "reward": config.search.reward.name,
-        "latency_source": config.search.latency_source,
+        "reward": config.search.reward.name or cost,
+        "cost": cost,
+        "latency_source": config.search.latency_source if cost == "latency" else None,
         "episodes": len(episodes),
         "wall_s": sum(sum(episode.seconds.values()) for episode in episodes),
+        "dense_latency_ms": episodes[-1].dense_latency_ms,
+        "target_ratio": winner.target_ratio,
+        "target_met": winner.meets_targets,
+        "winner": winner.plan_id,
+        "energy": winner.energy,
+        "finalists": [
+            {**finalist.model_dump(mode="json", exclude={"validation"}), "validation_top1": finalist.validation.top1}
+            for finalist in finalists
+        ],
+        "greedy": greedy and {"ratio": greedy.cost_ratio, "top1": greedy.evaluation and greedy.evaluation.top1},
+    }
+
+
+def _of_latency(meters: Sequence[LatencyMeter], tables: Sequence[LatencyTable], source: CostSource) -> dict[str, Any]:
+    """What measuring took, and how far the table could be trusted."""
+    errors = [table.error for table in tables if table.error is not None]
+    return {
         "device_measurements": sum(len(meter.measured) for meter in meters),
         "unstable_measurements": sum(line.unstable is not None for meter in meters for line in meter.measured),
         "repeated_processes": sum(len(line.rejected) for meter in meters for line in meter.measured),
@@ -146,14 +167,4 @@ def _summary(
         "latency_table_error": max(errors, key=lambda error: error.median) if errors else None,
         "hybrid_error": source.error() if isinstance(source, Hybrid) else None,
         "hybrid_errors": source.errors if isinstance(source, Hybrid) else [],
-        "dense_latency_ms": dense_ms,
-        "target_ratio": winner.target_ratio,
-        "target_met": winner.meets_targets,
-        "winner": winner.plan_id,
-        "energy": winner.energy,
-        "finalists": [
-            {**finalist.model_dump(mode="json", exclude={"validation"}), "validation_top1": finalist.validation.top1}
-            for finalist in finalists
-        ],
-        "greedy": greedy and {"ratio": greedy.latency_ratio, "top1": greedy.evaluation and greedy.evaluation.top1},
     }

@@ -1,8 +1,9 @@
 """Agents, one file each; the file name is the registry name.
 
-Each has `Options`, what it takes from `search.options`, and `search(env, settings, seed, folder)`: it plays episodes in
-the environment, which logs them, and leaves what it learned in `folder`. What wins is chosen from the log, the same way
-for every agent.
+Each has `Options`, what it takes from `search.options`; `ACTIONS`, the kinds of `search.actions` that it can take, its
+own choice first; `STATE`, the state that suits it; and `search(env, settings, seed, folder)`: it plays episodes in the
+environment, which logs them, and leaves what it learned in `folder`. What wins is chosen from the log, the same way for
+every agent.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import SearchSection, Section, validate_section
+from pipeline.errors import ConfigError
+
+WEIGHT_ACTIONS = ("absolute", "continuous")
+"""What there is where weights are pruned: the other kinds are about a latency target."""
 
 
 def names() -> tuple[str, ...]:
@@ -36,3 +41,31 @@ def check_options(settings: SearchSection) -> Section:
     module: Any = importlib.import_module(f"{__name__}.{settings.agent}")
     options: Section = validate_section(module.Options, settings.options, f"search.options of {settings.agent}")
     return options
+
+
+def actions_of(settings: SearchSection, kind: str) -> str:
+    """The kind of actions that the search offers: the configured one, or what suits the agent.
+
+    Args:
+        kind: what is pruned, channels or weights.
+
+    Raises:
+        ConfigError: the agent cannot take the configured kind, or there is none that suits what is pruned.
+    """
+    module: Any = importlib.import_module(f"{__name__}.{settings.agent}")
+    able = [one for one in module.ACTIONS if kind == "channels" or one in WEIGHT_ACTIONS]
+    if not able:
+        raise ConfigError(f"search.agent: {settings.agent} makes plans of channels, and pruning.kind is {kind!r}")
+    if settings.actions is None:
+        return str(able[0])
+    if settings.actions not in able:
+        raise ConfigError(
+            f"search.actions: {settings.agent} cannot take {settings.actions!r} where {kind} are pruned; it can take "
+            f"{', '.join(able)}"
+        )
+    return settings.actions
+
+
+def state_of(settings: SearchSection) -> str:
+    module: Any = importlib.import_module(f"{__name__}.{settings.agent}")
+    return str(settings.state or module.STATE)

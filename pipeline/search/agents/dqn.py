@@ -20,6 +20,10 @@ from pipeline.search.env import PruneEnv
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+ACTIONS = ("around_target", "absolute")
+STATE = "per_layer"
+
+
 class Options(Section):
     buffer_size: PositiveInt = 400
     exploration_fraction: Share = 0.7
@@ -33,24 +37,38 @@ class Options(Section):
     """Steps before the first update; null is one episode."""
     net_arch: tuple[PositiveInt, ...] = (64, 64)
     """Width of each hidden layer."""
+    greedy_episodes: PositiveInt = 1
+    """Played with the trained policy; the amounts of more than one (the paper: 5) are averaged into a last episode."""
 
 
 def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
-    """Train for `settings.episodes` episodes, then play the greedy policy once.
+    """Train for `settings.episodes` episodes, then play the greedy policy.
 
     Raises:
         ConfigError: an option that the agent does not have, or a value that it cannot take.
     """
     options = validate_section(Options, settings.options, "search.options of dqn").model_dump()
     if options["learning_starts"] is None:
-        options["learning_starts"] = len(env.task.groups)
+        options["learning_starts"] = len(env.task.sites)
+    greedy_episodes = options.pop("greedy_episodes")
     layers = {"net_arch": list(options.pop("net_arch"))}
     agent = DQN("MlpPolicy", env, policy_kwargs=layers, seed=seed, device="cpu", **options)
-    agent.learn(total_timesteps=settings.episodes * len(env.task.groups))
+    agent.learn(total_timesteps=settings.episodes * len(env.task.sites))
     agent.save(folder / "agent.zip")
     env.kind = "greedy"
+    played = [_play_greedily(env, agent) for _ in range(greedy_episodes)]
+    whole = [actions for actions in played if len(actions) == len(env.task.sites)]
+    if greedy_episodes > 1 and whole:
+        actions_by_site = zip(*whole, strict=True)
+        env.play_amounts([env.task.actions.mean(i, actions) for i, actions in enumerate(actions_by_site)], "average")
+
+
+def _play_greedily(env: PruneEnv, agent: DQN) -> list[int]:
     state, _ = env.reset()
+    actions: list[int] = []
     done = False
     while not done:
         action, _ = agent.predict(state, deterministic=True)
-        state, _, done, _, _ = env.step(int(action))
+        actions.append(int(action))
+        state, _, done, _, _ = env.step(actions[-1])
+    return actions

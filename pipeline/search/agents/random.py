@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config import SearchSection, Section
 from pipeline.search.env import PruneEnv
+
+ACTIONS = ("around_target", "absolute", "continuous", "bounded")
+STATE = "simple"
 
 
 class Options(Section):
@@ -15,6 +16,6 @@ class Options(Section):
 
 
 def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
-    rng = np.random.default_rng(seed)
+    env.action_space.seed(seed)
     for _ in range(settings.episodes):
-        env.play(rng.integers(env.task.n_actions, size=len(env.task.groups)).tolist(), "explore")
+        env.play([env.action_space.sample() for _ in env.task.sites], "explore")

@@ -1,11 +1,16 @@
-"""Control: the same action for every group, each action once."""
+"""Control: the same action for every site: each of the choices once, or as many shares as there are episodes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
+
 from pipeline.config import SearchSection, Section
 from pipeline.search.env import PruneEnv
+
+ACTIONS = ("around_target", "absolute", "continuous")
+STATE = "simple"
 
 
 class Options(Section):
@@ -13,5 +18,10 @@ class Options(Section):
 
 
 def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
-    for action in range(min(env.task.n_actions, settings.episodes)):
-        env.play([action] * len(env.task.groups), "explore")
+    space, episodes = env.action_space, settings.episodes
+    if isinstance(space, gym.spaces.Discrete):
+        actions: list[float] = [float(action) for action in range(min(int(space.n), episodes))]
+    else:
+        actions = [(episode + 1) / episodes for episode in range(episodes)]
+    for action in actions:
+        env.play([action] * len(env.task.sites), "explore")

@@ -19,8 +19,9 @@ from pipeline.errors import ConfigError, RewardRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.preflight import check_devices
 from pipeline.search import energy
+from pipeline.search.cost import AIM
 from pipeline.search.energy import DENSE, EnergyAndLatency, EnergyMeter, EnergyModel, believed, with_energy
-from pipeline.search.latency import AIM, Measured
+from pipeline.search.latency import Measured
 from tests.pipeline.search.test_latency import SPEC, meter
 
 DEVICE = "fake://lab?mj_per_mb=5"

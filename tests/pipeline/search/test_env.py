@@ -2,20 +2,29 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.config import SearchSection
 from pipeline.errors import DamagedFileError, SearchError
 from pipeline.search import agents
 from pipeline.search.finalists import shortlist
-from pipeline.search.rewards import latency, latency_and_energy
-from tests.pipeline.search.toy import CHOICES, VALUE, ToyJudge, accuracy, energy_ratio, ratio, toy_env
+from pipeline.search.rewards import equation_3, with_energy
+from tests.pipeline.search.toy import CHOICES, KINDS, VALUE, ToyJudge, accuracy, energy_ratio, ratio, toy_env
 
 BEST = [3, 0, 3]  # keep all of a and c, the fewest channels of b
+
+
+def of_latency(counts: Mapping[str, int]) -> float:
+    """The toy's reward: equation 3 over accuracy and latency."""
+    targets = {"accuracy_target": 0.95, "saved_target": 1 - 0.97 * 0.45}
+    return equation_3(accuracy(counts), 1 - ratio(counts), scale=1.0, **targets)
 
 
 def lines(folder: Path) -> list[str]:
@@ -37,7 +46,7 @@ def test_dense_rewards_are_paid_at_every_step_and_sparse_ones_at_the_end(tmp_pat
     assert [step.reward for step in sparse.steps[:2]] == [0.0, 0.0]
     assert sparse.steps[2].reward == dense.steps[2].reward == sparse.reward
     counts = {"a": 16, "b": 4, "c": 16}
-    expected = latency(accuracy(counts), ratio(counts), accuracy_target=0.95, latency_target=0.45 * 0.97, scale=1.0)
+    expected = of_latency(counts)
     assert dense.plan == counts and dense.steps[-1].reward == expected
     assert dense.reward == sum(step.reward for step in dense.steps)
 
@@ -65,9 +74,9 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(tmp_path: Path, agent:
     """Kill it after every possible line of the log; each resumed search ends with the same log, line by line."""
 
     def search(folder: Path) -> list[dict[str, object]]:
-        env = toy_env(folder)
-        agents.find(agent)(env, SearchSection(episodes=5), 3, folder)
-        assert isinstance(env.task.judge, ToyJudge)
+        settings = SearchSection(agent=agent, episodes=5)
+        kind, state = agents.actions_of(settings, "channels"), agents.state_of(settings)
+        agents.find(agent)(toy_env(folder, actions=kind, state=state), settings, 3, folder)
         episodes = [json.loads(line) for line in lines(folder)]
         for episode in episodes:
             del episode["seconds"]
@@ -86,11 +95,12 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(tmp_path: Path, agent:
 def test_what_is_logged_is_not_judged_again(tmp_path: Path) -> None:
     toy_env(tmp_path).play(BEST, "explore")
     env = toy_env(tmp_path)
-    assert isinstance(env.task.judge, ToyJudge)
+    judge = env.task.pruner._judge  # type: ignore[attr-defined]
+    assert isinstance(judge, ToyJudge)
     env.play(BEST, "explore")
-    assert env.task.judge.calls == 0
+    assert judge.calls == 0
     env.play(BEST, "explore")
-    assert env.task.judge.calls == 2  # the last step is judged the full way
+    assert judge.calls == 2  # the last step is judged the full way
 
 
 def test_an_action_that_differs_from_the_log_names_the_step(tmp_path: Path) -> None:
@@ -124,7 +134,7 @@ def toy_reward(*actions: int) -> float:
     total = 0.0
     for name, action in zip(VALUE, actions, strict=True):
         counts[name] = CHOICES[action]
-        total += latency(accuracy(counts), ratio(counts), accuracy_target=0.95, latency_target=0.45 * 0.97, scale=1.0)
+        total += of_latency(counts)
     return total
 
 
@@ -133,13 +143,13 @@ def test_energy_is_paid_logged_and_answered_from_the_log(tmp_path: Path, energy_
     played = toy_env(tmp_path, energy_share=energy_share).play(BEST, "explore")
     counts = {"a": 16, "b": 4, "c": 16}
     assert played.steps[-1].energy is not None and played.steps[-1].energy.ratio == energy_ratio(counts)
-    expected = latency_and_energy(
+    expected = with_energy(
         accuracy(counts),
-        ratio(counts),
-        energy_ratio(counts),
+        1 - ratio(counts),
+        1 - energy_ratio(counts),
         accuracy_target=0.95,
-        latency_target=0.45 * 0.97,
-        energy_target=0.45 * 0.97,
+        saved_target=1 - 0.97 * 0.45,
+        energy_target=1 - 0.97 * 0.45,
         energy_share=energy_share,
         scale=1.0,
     )
@@ -182,3 +192,47 @@ def test_dqn_refuses_an_option_it_does_not_have(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"search\.options of dqn: gama: unknown key; known here: batch_size"):
         agents.find("dqn")(toy_env(tmp_path), SearchSection(options={"gama": 1}), 0, tmp_path)
+
+
+def test_an_episode_below_the_limit_is_given_up_and_pays_for_the_steps_it_left_out(tmp_path: Path) -> None:
+    env = toy_env(tmp_path, stop_below=0.7)
+    episode = env.play([0, 0, 0], "explore")  # a holds half of the accuracy
+    assert len(episode.steps) == 1 and episode.plan == {"a": 4}
+    assert episode.failure == "given up after a: top-1 62.50%, below 70.00%"
+    assert episode.reward == pytest.approx(3 * of_latency({"a": 4}))
+    assert env.play(BEST, "explore").failure is None
+    assert [one.index for one in shortlist(env.log.episodes, 5)] == [1]
+    resumed = toy_env(tmp_path, stop_below=0.7)
+    assert resumed.play([0, 0, 0], "explore") == episode and len(lines(tmp_path)) == 2
+
+
+def test_a_whole_plan_is_walked_as_it_is(tmp_path: Path) -> None:
+    env = toy_env(tmp_path)
+    episode = env.play_plan({"a": 13, "b": 5, "c": 16}, "reference")
+    assert episode.plan == {"a": 13, "b": 5, "c": 16} and [step.action for step in episode.steps] == [None] * 3
+    assert toy_env(tmp_path).play_plan({"a": 13, "b": 5, "c": 16}, "reference") == episode
+
+
+def test_several_greedy_episodes_are_averaged_into_the_last(tmp_path: Path) -> None:
+    """PuRL, Algorithm 1: the amount of each layer is the mean over 5 episodes of the trained policy."""
+    settings = SearchSection(episodes=5, options={"greedy_episodes": 3})
+    env = toy_env(tmp_path)
+    agents.find("dqn")(env, settings, 0, tmp_path)
+    *greedy, average = env.log.episodes[5:]
+    assert [episode.kind for episode in greedy] == ["greedy"] * 3 and average.kind == "average"
+    for number, step in enumerate(average.steps):
+        assert step.kept == round(np.mean([episode.steps[number].kept for episode in greedy]))
+
+
+@given(shares=st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3))
+def test_bounded_actions_never_leave_the_target_out_of_reach(shares: list[float]) -> None:
+    kept: dict[str, int] = {}
+    for number, (name, share) in enumerate(zip(VALUE, shares, strict=True)):
+        asked, allowed = (int(KINDS[kind].amount(number, share, kept)) for kind in ("continuous", "bounded"))
+        assert allowed <= asked and allowed in CHOICES
+        larger = kept | {name: next((c for c in CHOICES if c > allowed), allowed)}
+        rest = {other: CHOICES[0] for other in list(VALUE)[number + 1 :]}
+        if allowed < asked:  # no more than was needed
+            assert ratio(rest | larger) > 0.45
+        kept[name] = allowed
+    assert ratio(kept) <= 0.45

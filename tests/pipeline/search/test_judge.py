@@ -15,6 +15,7 @@ from pipeline.pruning.importance import group_scores
 from pipeline.records import Architecture, Evaluation
 from pipeline.search.judge import PrefixJudge
 from tests.pipeline.pruning.conftest import FREE
+from tests.small import OPTIONS
 
 SHAPE = (3, 32, 32)
 
@@ -42,7 +43,10 @@ class Branching(nn.Module):
         return self.head(self.wide(y).relu().mean(dim=(2, 3)))
 
 
-NETWORKS = {name: lambda name=name: models.load(name, num_classes=10, image_size=32) for name in models.names()}
+NETWORKS = {
+    name: lambda name=name, options=options: models.load(name, num_classes=10, options=options, image_size=32)
+    for name, options in OPTIONS.items()
+}
 NETWORKS |= {"in_place": lambda: Branching(False), "untraceable": lambda: Branching(True)}
 
 

@@ -13,7 +13,8 @@ from pipeline.export import TfliteConverter
 from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.groups import find_groups, prunable
 from pipeline.pruning.importance import group_scores
-from pipeline.search.latency import AIM, Hybrid, LatencyAnswer, Measured, Tabled, target_ratio
+from pipeline.search.cost import AIM, CostAnswer
+from pipeline.search.latency import Hybrid, Measured, Tabled, target_ratio
 from pipeline.search.latency_table import LatencyModel
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.profile import Profiler
@@ -186,6 +187,6 @@ def test_targets_are_shares_of_the_dense_latency() -> None:
     assert target_ratio(TargetSection(latency=0.3), 8.0) == 0.3
     assert target_ratio(TargetSection(latency_ms=2.0), 8.0) == 0.25
     assert target_ratio(TargetSection(fps=250), 8.0) == 0.5
-    answer = LatencyAnswer(latency_ms=4.0 * AIM, dense_ms=8.0, target_ratio=0.5, source="table")
+    answer = CostAnswer(ratio=0.5 * AIM, latency_ms=4.0 * AIM, dense_ms=8.0, target_ratio=0.5, source="table")
     assert answer.of_aim == pytest.approx(1.0) and answer.shortfall == pytest.approx(0.0)
     assert answer.model_copy(update={"target_ratio": 2.0}).shortfall == 0.0

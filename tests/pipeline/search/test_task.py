@@ -7,11 +7,13 @@ from pipeline.config import Config, validate_config
 from pipeline.errors import ConfigError
 from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.groups import keep_values
-from pipeline.search.latency import AIM, Tabled
+from pipeline.search.actions import channel_choices
+from pipeline.search.cost import AIM
+from pipeline.search.latency import Tabled
 from pipeline.search.latency_model import TablePoint
 from pipeline.search.latency_table import LatencyModel
 from pipeline.search.profile import random_variants
-from pipeline.search.task import fit_to_target, keep_choices, uniform_at
+from pipeline.search.task import fit_to_target, uniform_at
 from tests.pipeline.pruning.conftest import SHAPE, dense, dense_groups
 from tests.pipeline.search.tables import GRID, GROUPS, SETTINGS, table_of, truth
 
@@ -32,16 +34,16 @@ def test_the_middle_action_is_the_uniform_plan_at_the_target() -> None:
     table = source(target={"latency": 0.4})
     share, uniform = uniform_at(table, GRID, asked)
     assert table.step(uniform).ratio == pytest.approx(0.4 * AIM, rel=0.05)
-    choices = keep_choices(GRID, asked, share)
+    choices = channel_choices(GRID, n_actions=9, min_keep=0.1, around=share, span=1.6)
     for group in GROUPS:
         offered = choices[group.name]
-        assert len(offered) == asked.search.n_actions and list(offered) == sorted(offered)
+        assert len(offered) == 9 and list(offered) == sorted(offered)
         assert offered[len(offered) // 2] == uniform[group.name]
         assert set(offered) <= set(keep_values(group.channels, SETTINGS))
 
 
 def test_absolute_actions_reach_from_the_smallest_to_all() -> None:
-    choices = keep_choices(GRID, config(actions="absolute"), 0.3)
+    choices = channel_choices(GRID, n_actions=9, min_keep=0.1, around=None, span=1.6)
     for group in GROUPS:
         assert (choices[group.name][0], choices[group.name][-1]) == (
             keep_values(group.channels, SETTINGS)[0],

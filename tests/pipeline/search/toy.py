@@ -8,9 +8,13 @@ import numpy as np
 from pipeline.config import RewardSection
 from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import EnergyAnswer, Evaluation
+from pipeline.search.actions import Actions, Choices, Shares
+from pipeline.search.cost import CostAnswer
 from pipeline.search.env import PruneEnv, PruningTask
 from pipeline.search.episodes import EpisodeLog
-from pipeline.search.latency import LatencyAnswer
+from pipeline.search.pruner import ChannelPruner, Site
+from pipeline.search.rewards import make_reward
+from pipeline.search.sites import SiteFacts
 
 CHANNELS = 16
 CHOICES = (4, 8, 12, 16)
@@ -38,6 +42,30 @@ def evaluation(top1: float) -> Evaluation:
     return Evaluation(split="validation", top1=top1, top5=None, loss=1 - top1, n_images=100, ci95=(0.0, 1.0))
 
 
+FACTS = SiteFacts(
+    index=0,
+    is_conv=True,
+    is_fc=False,
+    in_channels=CHANNELS,
+    out_channels=CHANNELS,
+    stride=1,
+    kernel=3,
+    weights=9 * CHANNELS**2,
+    macs=1 / 3,
+    largest_singular_value=1.0,
+    effective_rank=0.5,
+)
+
+
+GRID = dict.fromkeys(VALUE, CHOICES)
+KINDS: dict[str, Actions] = {
+    "absolute": Choices([CHOICES] * len(VALUE)),
+    "around_target": Choices([CHOICES] * len(VALUE)),
+    "continuous": Shares(GRID),
+    "bounded": Shares(GRID, lambda counts: ratio(counts) / 0.45),
+}
+
+
 class ToyJudge:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -57,9 +85,10 @@ class ToyLatency:
     def __init__(self, energy_share: float = 0.0) -> None:
         self.energy_share = energy_share
 
-    def step(self, counts: Mapping[str, int]) -> LatencyAnswer:
+    def step(self, counts: Mapping[str, int]) -> CostAnswer:
         energy = EnergyAnswer(ratio=energy_ratio(counts), target_ratio=0.45, share=self.energy_share, source="measured")
-        return LatencyAnswer(
+        return CostAnswer(
+            ratio=ratio(counts),
             latency_ms=2 * ratio(counts),
             dense_ms=2.0,
             target_ratio=0.45,
@@ -74,19 +103,33 @@ class ToyLatency:
 
 
 def toy_env(
-    folder: Path, *, dense: bool = True, state: str = "per_layer", seed: int = 0, energy_share: float = 0.0
+    folder: Path,
+    *,
+    dense: bool = True,
+    state: str = "per_layer",
+    seed: int = 0,
+    energy_share: float = 0.0,
+    stop_below: float = 0.0,
+    actions: str = "absolute",
 ) -> PruneEnv:
+    judge = ToyJudge()
+    pruner = ChannelPruner(
+        tuple(ChannelGroup(name, CHANNELS, (), None) for name in VALUE),
+        {name: np.arange(CHANNELS, dtype=float) for name in VALUE},
+        judge,  # type: ignore[arg-type]
+        lambda counts: evaluation(accuracy(counts)),
+    )
     task = PruningTask(
-        groups=tuple(ChannelGroup(name, CHANNELS, (), None) for name in VALUE),
-        keep_choices=dict.fromkeys(VALUE, CHOICES),
-        scores={name: np.arange(CHANNELS, dtype=float) for name in VALUE},
-        judge=ToyJudge(),  # type: ignore[arg-type]
-        fit=dict,
-        evaluate=lambda counts: evaluation(accuracy(counts)),
-        latency=ToyLatency(energy_share),
-        accuracy_target=0.95,
-        reward=RewardSection(dense=dense, energy=energy_share),
+        sites=[Site(name, CHANNELS) for name in VALUE],
+        actions=KINDS[actions],
+        pruner=pruner,
+        cost=ToyLatency(energy_share),
+        macs=lambda counts: round(1000 * ratio(counts)),
+        reward=make_reward(RewardSection(energy=energy_share), 0.95),
+        dense_reward=dense,
         state=state,
+        facts=[FACTS] * len(VALUE),
+        stop_below=stop_below,
     )
     folder.mkdir(exist_ok=True)
     return PruneEnv(task, EpisodeLog(folder / "episodes.jsonl"), seed)
