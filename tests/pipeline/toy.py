@@ -49,3 +49,9 @@ def state_equal(first: nn.Module, second: nn.Module) -> bool:
     return states[0].keys() == states[1].keys() and all(
         torch.equal(states[0][key], states[1][key]) for key in states[0]
     )
+
+
+def toy(num_classes: int) -> nn.Module:
+    """The network by name, as a plan asks for it."""
+    assert num_classes == len(CLASSES)
+    return toy_network()

@@ -23,6 +23,7 @@ from pipeline.export.graph import to_onnx, to_torchscript
 from pipeline.export.variant import ExportWorkers
 from pipeline.export.worker import Worker
 from tests.pipeline.export.test_variant import run_litert
+from tests.small import OPTIONS
 
 SHAPE = (3, 16, 16)
 
@@ -54,7 +55,7 @@ def test_files_compute_what_the_networks_did_when_they_were_submitted(tmp_path: 
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_shipped_network_becomes_one_delegated_piece(name: str, workers: ExportWorkers, tmp_path: Path) -> None:
-    network = models.load(name, num_classes=7, seed=0).eval()
+    network = models.load(name, num_classes=7, options=OPTIONS[name], seed=0).eval()
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # statistics of a trained network are not 0 and 1

@@ -9,6 +9,7 @@ from torch import nn
 import models
 from pipeline.config import PruningSection
 from pipeline.pruning.groups import ChannelGroup, find_groups
+from tests.small import OPTIONS
 
 SHAPE = (3, 64, 64)
 CLASSES = 10
@@ -19,7 +20,7 @@ FREE = PruningSection(round_to=1, min_keep=0.05)
 def dense(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        network = models.load(name, num_classes=CLASSES, image_size=SHAPE[1]).eval()
+        network = models.load(name, num_classes=CLASSES, options=OPTIONS[name], image_size=SHAPE[1]).eval()
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.running_mean.normal_(std=0.2)

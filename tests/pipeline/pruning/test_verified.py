@@ -1,6 +1,7 @@
 """Groups are tried out: what torch-pruning cannot follow is left whole instead of pruned wrongly."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pipeline.pruning.channels import verified
 from pipeline.pruning.costs import parameter_count, trace_shape
 from pipeline.pruning.groups import find_groups, prunable
 from tests.pipeline.pruning.conftest import FREE
+from tests.small import OPTIONS
 
 SHAPE = (3, 32, 32)
 
@@ -52,10 +54,22 @@ def test_a_plain_network_loses_no_group() -> None:
     network = Net(lambda x: x.flatten(1)).eval()
     groups = find_groups(network, SHAPE, FREE)
     assert verified(network, groups, SHAPE) == groups
-    for name in models.names():
-        shipped = models.load(name, num_classes=10, image_size=32, seed=0).eval()
-        found = find_groups(shipped, SHAPE, FREE)
-        assert [group.fixed for group in verified(shipped, found, SHAPE)] == [group.fixed for group in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *OPTIONS.items(),
+        ("resnet50", {"width": 0.25, "small_images": True}),
+        ("efficientnet_b2", {"width": 0.25}),
+        ("wide_resnet28", {"width": 1}),
+    ],
+)
+def test_a_shipped_network_loses_no_group(name: str, options: dict[str, Any]) -> None:
+    network = models.load(name, num_classes=10, options=options, image_size=32, seed=0).eval()
+    found = find_groups(network, SHAPE, FREE)
+    assert [group.fixed for group in verified(network, found, SHAPE)] == [group.fixed for group in found]
+    assert [group.name for group in found if group.fixed] == [found[-1].name], "the classifier's outputs alone"
 
 
 class Twice(nn.Module):
