@@ -193,7 +193,8 @@ class EpisodeStep(Record):
     """The agent's: a number of the choices, or a share to keep; None where a whole plan was given instead."""
     kept: int
     """Channels, or weights."""
-    evaluation: Evaluation
+    evaluation: Evaluation | None
+    """None where nothing asked how accurate the network was after this step: never at the last one."""
     cost: CostName
     cost_ratio: float
     """The share of the dense network's cost that is left after this step."""

@@ -44,6 +44,8 @@ class PruningTask:
     """Whether every step is paid, or the last one alone."""
     state: str
     facts: Sequence[SiteFacts]
+    judges_steps: bool = True
+    """Whether anybody asks how accurate the network is after a step: the reward, the state or `stop_below`."""
     fit: Callable[[Mapping[str, int]], dict[str, int]] = dict
     """Brings a whole plan to the target; what is evaluated, measured and kept is the plan that it returns."""
     stop_below: float = 0.0
@@ -82,6 +84,7 @@ class PruneEnv(gym.Env[State, Any]):
         self._walk: Walk | None = None
         self._returned_at = 0.0
         self._dense_macs = task.macs({})
+        self._judge_steps = task.judges_steps
         self.observation_space = gym.spaces.Box(-1.0, 1.0, shape=self._state(None).shape, dtype=np.float32)
         self.action_space = task.actions.space
 
@@ -115,13 +118,21 @@ class PruneEnv(gym.Env[State, Any]):
 
         return self._play(kind, [stepper(number, amount) for number, amount in enumerate(amounts)])
 
-    def play_plan(self, kept: Mapping[str, int], kind: EpisodeKind) -> Episode:
-        """Walk one whole episode that keeps exactly this much of each site."""
+    def play_plan(self, kept: Mapping[str, int], kind: EpisodeKind, *, judge_steps: bool = False) -> Episode:
+        """Walk one whole episode that keeps exactly this much of each site.
+
+        Args:
+            judge_steps: judge and pay every step as in an agent's episode; else only the whole plan, where the pruner
+                can, which is much faster.
+        """
 
         def stepper(count: int) -> Callable[[Walk], Any]:
             return lambda walk: self._advance(walk, None, lambda: count, exact=True)
 
-        return self._play(kind, [stepper(kept[site.name]) for site in self.task.sites])
+        before, self._judge_steps = self._judge_steps, judge_steps or not self.task.pruner.judges_whole_plans
+        episode = self._play(kind, [stepper(kept[site.name]) for site in self.task.sites])
+        self._judge_steps = before
+        return episode
 
     def _play(self, kind: EpisodeKind, steps: Sequence[Callable[[Walk], Any]]) -> Episode:
         before, self.kind = self.kind, kind
@@ -150,7 +161,7 @@ class PruneEnv(gym.Env[State, Any]):
         else:
             kept, evaluation, cost = self._recall(walk, walk.recorded, number, action, last=last)
         walk.macs.append(self.task.macs(walk.kept))
-        stopped = not last and evaluation.top1 < self.task.stop_below
+        stopped = not last and evaluation is not None and evaluation.top1 < self.task.stop_below
         step = self._record(walk, action, kept, evaluation, cost, last=last, stopped=stopped)
         walk.steps.append(step)
         state = self._state(walk)
@@ -162,20 +173,24 @@ class PruneEnv(gym.Env[State, Any]):
         self._returned_at = time.perf_counter()
         return state, step.reward, last or stopped, False, {}
 
-    def _perform(self, walk: Walk, number: int, *, last: bool, exact: bool) -> tuple[Evaluation, CostAnswer]:
+    def _perform(self, walk: Walk, number: int, *, last: bool, exact: bool) -> tuple[Evaluation | None, CostAnswer]:
         task = self.task
         if last and not exact:
             walk.kept = task.fit(walk.kept)
         with walk.timed("evaluation"):
-            name = task.sites[number].name
-            evaluation = task.pruner.finish(walk.kept) if last else task.pruner.prune(number, walk.kept[name])
+            if last:
+                evaluation: Evaluation | None = task.pruner.finish(walk.kept)
+            elif self._judge_steps:
+                evaluation = task.pruner.prune(number, walk.kept[task.sites[number].name])
+            else:
+                evaluation = None
         with walk.timed("latency"):
             cost = task.cost.end(walk.kept) if last else task.cost.step(walk.kept)
         return evaluation, cost
 
     def _recall(
         self, walk: Walk, recorded: Episode, number: int, action: Action | None, *, last: bool
-    ) -> tuple[int, Evaluation, CostAnswer]:
+    ) -> tuple[int, Evaluation | None, CostAnswer]:
         step = recorded.steps[number]
         if step.action != action:
             raise SearchError(
@@ -202,7 +217,7 @@ class PruneEnv(gym.Env[State, Any]):
         walk: Walk,
         action: Action | None,
         kept: int,
-        evaluation: Evaluation,
+        evaluation: Evaluation | None,
         cost: CostAnswer,
         *,
         last: bool,
@@ -210,7 +225,7 @@ class PruneEnv(gym.Env[State, Any]):
     ) -> EpisodeStep:
         number = len(walk.steps)
         reward = 0.0
-        if last or stopped or self.task.dense_reward:
+        if evaluation is not None and (last or stopped or self.task.dense_reward):
             reward = self.task.reward(evaluation.top1, cost, walk.macs[-1])
         if stopped and self.task.dense_reward:
             # Rewards are negative: to be given up early must not be worth more than to go on, so the steps that are
@@ -235,7 +250,9 @@ class PruneEnv(gym.Env[State, Any]):
         self._walk = None
         end = walk.steps[-1]
         limit = self.task.stop_below
-        failure = f"given up after {end.group}: top-1 {end.evaluation.top1:.2%}, below {limit:.2%}" if stopped else None
+        failure = None
+        if stopped and end.evaluation is not None:
+            failure = f"given up after {end.group}: top-1 {end.evaluation.top1:.2%}, below {limit:.2%}"
         self.log.advance(
             lambda index: Episode(
                 index=index,
@@ -259,7 +276,7 @@ class PruneEnv(gym.Env[State, Any]):
         sizes = {site.name: site.size for site in self.task.sites}
         progress = Progress(
             n_sites=len(sizes),
-            accuracy=[step.evaluation.top1 for step in steps],
+            accuracy=[step.evaluation.top1 if step.evaluation else 0.0 for step in steps],
             saved=[1.0 - step.cost_ratio for step in steps],
             pruned=[1.0 - step.kept / sizes[step.group] for step in steps],
             facts=self.task.facts,

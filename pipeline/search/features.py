@@ -104,3 +104,7 @@ def names(state: str, n_sites: int) -> tuple[str, ...]:
         "amc": (*AMC, *WALK),
         "explainable": (*EXPLAINABLE, *WALK),
     }[state]
+
+
+STATES_OF_ACCURACY = ("simple", "per_layer")
+"""Those that hold the accuracy after each step."""

@@ -24,6 +24,9 @@ class Site:
 
 
 class Pruner(Protocol):
+    judges_whole_plans: bool
+    """Whether `finish` needs no `prune` before it."""
+
     def begin(self, episode: int) -> None:
         """Start again from the dense network; `episode` seeds what is random in it."""
 
@@ -39,6 +42,8 @@ class Pruner(Protocol):
 
 class ChannelPruner:
     """An amount is a number of channels; steps are judged by masks, the whole plan by the rebuilt network."""
+
+    judges_whole_plans = True
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from pipeline.search import agents
 from pipeline.search.actions import Actions, Choices, Shares, channel_choices
 from pipeline.search.cost import CostSource, CountedMacs
 from pipeline.search.env import PruningTask
+from pipeline.search.features import STATES_OF_ACCURACY
 from pipeline.search.judge import PrefixJudge
 from pipeline.search.latency import Hybrid, Measured, Tabled
 from pipeline.search.latency_table import LatencyModel, LatencyTable
@@ -112,8 +113,8 @@ def uniform_at(source: CostSource, grid: KeepGrid, config: Config) -> tuple[floa
         raise ConfigError(
             f"search.target: {smallest.target_ratio:.1%} of the dense {smallest.cost} cannot be reached: the smallest "
             f"network that pruning.min_keep {config.pruning.min_keep:g} and round_to {config.pruning.round_to} allow "
-            f"takes {smallest.ratio:.1%}; raise the target, lower pruning.min_keep or round_to, or have more counts offered "
-            "than the right edges of the device's steps (search.staircase: false)"
+            f"takes {smallest.ratio:.1%}; raise the target, lower pruning.min_keep or round_to, or have more counts "
+            "offered than the right edges of the device's steps (search.staircase: false)"
         )
     share = share_at(1.0, cost, lowest=lowest)
     return share, uniform_counts(grid, share)
@@ -152,6 +153,7 @@ def make_task(
 ) -> PruningTask:
     config, settings = subject.config, subject.config.search
     dense = subject.evaluate(subject.network, subject.data.validation)
+    state = agents.state_of(settings)
     actions = channel_actions(settings, config.pruning, grid, source, uniform_share)
     bounded = isinstance(actions, Shares) and actions.cost is not None
     fits = settings.fit_to_target and settings.latency_source != "measured" and not bounded
@@ -163,8 +165,9 @@ def make_task(
         macs=subject.shape.macs,
         reward=make_reward(settings.reward, accuracy_target(dense, settings.target)),
         dense_reward=settings.reward.dense,
-        state=agents.state_of(settings),
+        state=state,
         facts=facts_of_groups(subject.network, subject.groups, subject.shape),
+        judges_steps=settings.reward.dense or state in STATES_OF_ACCURACY or bool(settings.stop_below),
         fit=functools.partial(fit_to_target, source, grid) if fits else dict,
         stop_below=settings.stop_below or 0.0,
         grid=grid,

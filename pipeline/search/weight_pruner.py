@@ -26,6 +26,8 @@ class WeightPruner:
     Weights that are zero already (of an earlier round) stay zero, and are never counted as kept.
     """
 
+    judges_whole_plans = False
+
     def __init__(self, subject: Subject, network: nn.Module, layers: Sequence[WeightLayer]) -> None:
         """Args: network: where every episode starts from; it is left as it is."""
         self._subject = subject

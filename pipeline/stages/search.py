@@ -85,7 +85,7 @@ def _search_channels(subject: Subject, folder: RunFolder, work: Path, progress: 
             lambda episode: progress.update(in_words(episode), episode.index + 1, config.search.episodes + 2),
         )
         env = PruneEnv(task, log, config.seed)
-        env.play_plan(uniform, "reference")
+        env.play_plan(uniform, "reference", judge_steps=task.dense_reward)
         agents.find(config.search.agent)(env, config.search, config.seed, work)
         finalists = judge_finalists(
             subject,

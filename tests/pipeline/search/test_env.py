@@ -211,6 +211,11 @@ def test_a_whole_plan_is_walked_as_it_is(tmp_path: Path) -> None:
     episode = env.play_plan({"a": 13, "b": 5, "c": 16}, "reference")
     assert episode.plan == {"a": 13, "b": 5, "c": 16} and [step.action for step in episode.steps] == [None] * 3
     assert toy_env(tmp_path).play_plan({"a": 13, "b": 5, "c": 16}, "reference") == episode
+    assert [step.evaluation is None for step in episode.steps] == [True, True, False]
+    assert episode.reward == episode.steps[-1].reward < 0
+    judged = toy_env(tmp_path / "judged").play_plan({"a": 13, "b": 5, "c": 16}, "reference", judge_steps=True)
+    assert all(step.evaluation is not None for step in judged.steps)
+    assert judged.steps[-1].reward == episode.reward > judged.reward
 
 
 def test_several_greedy_episodes_are_averaged_into_the_last(tmp_path: Path) -> None:
