@@ -18,8 +18,9 @@ whose fields say all that is special about it (`pipeline/reproduce/table.py` say
 - `paper`: the paper's figures by row and column, in the units of the results (shares of 1, not percent).
 - `rows(cell, results)`: which rows of the printed table a cell belongs to, with its figures for each. The default,
   `by_keys("row")`, is one row named by the cell's key `row`; `by_keys("row", "point")` names it by both. A cell may
-  fill several rows (before, pruned, retrained). `results` is None where the cell has not been run: then only the
-  names count.
+  fill several rows (before, pruned, retrained), and a row may have cells for different columns (accuracy, latency):
+  figures name the columns that the cell fills, none at all means all. `results` is None where the cell has not been
+  run: then only the names count.
 - `spread`: `standard deviation` or `standard error`, as the paper gives it.
 - `pictures(finished)`: matplotlib figures by name, from the finished cells; None where there are none.
 - `depends(cell, settings)`: the part of the settings that the cell's results depend on; all of them by default. Its
@@ -32,6 +33,7 @@ whose fields say all that is special about it (`pipeline/reproduce/table.py` say
     context.folder       scratch of this cell alone: checkpoints that a killed cell continues from; removed at the end
     context.subject(config)               the trained dense network with its data, groups and scores
     context.shared(name, inputs, build)   anything else that cells share: built once, by one process
+    context.finished(cell)                what another cell found, or None: a cell that needs one stands after it
 
 Cells may run in several processes at once. Whatever a cell measures on a device is compared with the dense network of
 the same sitting, and it is the ratio that goes into a column: cells are run on different days and machines.

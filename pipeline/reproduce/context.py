@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import Config, Section
 from pipeline.progress import Progress
 from pipeline.reproduce.store import locked
+from pipeline.reproduce.table import Cell, Results
 from pipeline.run_folder import RunFolder, hash_json, writing
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Context[S: Section]:
     progress: Progress
     work: Path
     """What outlives the cell; one folder for all tables and scales."""
+    finished: Callable[[Cell], Results | None]
+    """What another cell of the table found; None where it has not been run yet."""
 
     def subject(self, config: Config) -> Subject:
         """The configuration's dense network, trained by the first cell that asks for it, with its data and groups.

@@ -21,7 +21,7 @@ from pipeline.reproduce.render import write_files
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.store import Store, identity, locked_if_free
 from pipeline.reproduce.summary import NOT_RUN, Summary, summarise
-from pipeline.reproduce.table import Cell, FinishedCell, Table, cell_name
+from pipeline.reproduce.table import Cell, FinishedCell, Results, Table, cell_name
 
 ELSEWHERE = "being run by another process"
 
@@ -104,6 +104,10 @@ class _Job:
     def _line(self, cell: Cell) -> FinishedCell | None:
         return self._finished().get((identity(cell), self._hash(cell)))
 
+    def _results(self, cell: Cell) -> Results | None:
+        line = self._line(cell)
+        return line.results if line else None
+
     def _hash(self, cell: Cell) -> str:
         return self._hashes[self._cells.index(cell)]
 
@@ -146,7 +150,13 @@ class _Job:
 
     def _run(self, cell: Cell, scratch: Path) -> FinishedCell:
         request = self._request
-        context = Context(self.table.scales[request.scale], scratch, self._progress, make_folder(request.work))
+        context = Context(
+            settings=self.table.scales[request.scale],
+            folder=scratch,
+            progress=self._progress,
+            work=make_folder(request.work),
+            finished=self._results,
+        )
         started_at, started = datetime.now(UTC).replace(microsecond=0), time.monotonic()
         results = dict(self.table.run(cell, context))
         return FinishedCell(

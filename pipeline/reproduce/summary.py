@@ -64,10 +64,10 @@ def summarise(
     outdated: int,
 ) -> Summary:
     """Args: finished, reasons: of each cell its line, or None and why there is none."""
-    labels: dict[str, list[tuple[Figures | None, str]]] = {}
+    labels: dict[str, list[_Part]] = {}
     for cell, line, reason in zip(cells, finished, reasons, strict=True):
         for label, figures in table.rows(cell, line.results if line else None).items():
-            labels.setdefault(label, []).append((figures if line else None, reason))
+            labels.setdefault(label, []).append(_Part(figures, None if line else reason))
     rows = [_row(label, parts, table) for label, parts in labels.items()]
     rows += [Row(label, 0, 0, {}, {}, paper) for label, paper in table.paper.items() if label not in labels]
     return Summary(
@@ -86,19 +86,34 @@ def summarise(
     )
 
 
-def _row(label: str, parts: Sequence[tuple[Figures | None, str]], table: Table[Any]) -> Row:
-    done = [figures for figures, _ in parts if figures is not None]
-    not_done = "; ".join(dict.fromkeys(reason for figures, reason in parts if figures is None))
+@dataclass(frozen=True)
+class _Part:
+    """One cell's part of a row."""
+
+    figures: Figures
+    """Of a cell that has not been run the columns that it will fill, if it will not fill all of them."""
+    not_run: str | None
+
+    def fills(self, column: Column) -> bool:
+        return not self.figures or column.key in self.figures
+
+
+def _row(label: str, parts: Sequence[_Part], table: Table[Any]) -> Row:
     found: dict[str, Figure | None] = {}
     missing: dict[str, str] = {}
     for column in table.columns:
+        own = [part for part in parts if part.fills(column)]
+        done = [part.figures for part in own if part.not_run is None]
+        not_done = "; ".join(dict.fromkeys(part.not_run for part in own if part.not_run is not None))
         values = [float(figures[column.key]) for figures in done if figures.get(column.key) is not None]
         found[column.key] = _figure(values, table.spread) if values else None
         if not done:
-            missing[column.key] = not_done
+            missing[column.key] = not_done or "not part of this row"
         elif len(values) < len(done):
             missing[column.key] = _reason(column.key, done)
-    return Row(label, len(parts), len(done), found, missing, table.paper.get(label, {}))
+    return Row(
+        label, len(parts), sum(part.not_run is None for part in parts), found, missing, table.paper.get(label, {})
+    )
 
 
 def _figure(values: Sequence[float], spread: Spread) -> Figure:

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.reproduce.context import Context
 from pipeline.reproduce.render import markdown, print_summary
 from pipeline.reproduce.runner import run_table
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.summary import Summary, summarise
-from pipeline.reproduce.table import FinishedCell, Table, by_keys
+from pipeline.reproduce.table import Cell, FinishedCell, Results, Table, by_keys
 from tests.pipeline.reproduce.test_runner import request_in
 from tests.pipeline.reproduce.toy_table import Settings, place, table
 
@@ -77,6 +78,28 @@ def test_a_cell_may_fill_several_rows_and_rows_may_have_several_keys(tmp_path: P
     rows = finished(tmp_path / "two", seeds=1).rows
     assert [row.label for row in rows][:3] == ["dense", "plain", "better"]
     assert rows[0].cells == 2 and rows[0].missing == {"params": "not part of this row"}
+
+
+def test_a_row_may_have_its_columns_from_different_cells(tmp_path: Path, place: Place) -> None:
+    """The second cell of each row waits for what the first one found."""
+
+    def cells(settings: Settings, seeds: int) -> list[Cell]:
+        return [{"part": part, "seed": seed} for part in ("accuracy", "size") for seed in range(seeds)]
+
+    def run(cell: Cell, context: Context[Settings]) -> Results:
+        first = context.finished({"part": "accuracy", "seed": cell["seed"]})
+        if cell["part"] == "accuracy":
+            return {"top1": 0.5}
+        return {"params": None if first is None else 200 * first["top1"]}
+
+    def rows(cell: Cell, results: Results | None) -> dict[str, Results]:
+        return {"both": results or {"top1" if cell["part"] == "accuracy" else "params": None}}
+
+    place(table(run, cells=cells, rows=rows))
+    half = markdown(finished(tmp_path, only=("part=accuracy",)), []).splitlines()
+    assert "| both | ours (3 of 6) | 50.0 | - |" in half and "- both, parameters: not run yet" in half
+    whole = markdown(finished(tmp_path), []).splitlines()
+    assert "| both | ours (6) | 50.0 | 100 |" in whole and not any(line.startswith("- both") for line in whole)
 
 
 def test_the_terminals_table_is_80_columns_wide(
