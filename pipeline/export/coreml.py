@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 INPUT_NAME = "input"
 OUTPUT_NAME = "logits"
 PALETTE_BITS = 6
+SPARSE_FROM = 0.1
+"""Share of zeros from which on a weight is stored sparse: a bit for each place, and 16 for each that is not zero."""
 
 _FP16_NAME = "fp16.mlpackage"
 
@@ -46,7 +48,10 @@ def convert(network: bytes, input_shape: tuple[int, int, int]) -> None:
 
 
 def package(precision: str) -> str:
-    """The path of the last converted program as fp16, int8 (linear 8-bit weights) or palette6 (6-bit palettes)."""
+    """The path of the last converted program as fp16, int8 (linear 8-bit weights), palette6 (6-bit palettes) or sparse.
+
+    fp16-sparse leaves out what is zero already: its threshold is far below the smallest value of fp16.
+    """
     path = Path(f"{precision}.mlpackage").absolute()
     if precision != "fp16":
         np.random.seed(0)  # k-means chooses its first centres at random
@@ -62,6 +67,9 @@ def _compress(model: Any, precision: str) -> Any:
     if precision == "int8":
         linear = optimize.OpLinearQuantizerConfig(mode="linear_symmetric")
         return optimize.linear_quantize_weights(model, optimize.OptimizationConfig(global_config=linear))
+    if precision == "fp16-sparse":
+        zeros = optimize.OpThresholdPrunerConfig(threshold=1e-12, minimum_sparsity_percentile=SPARSE_FROM)
+        return optimize.prune_weights(model, optimize.OptimizationConfig(global_config=zeros))
     palette = optimize.OpPalettizerConfig(mode="kmeans", nbits=PALETTE_BITS)
     return optimize.palettize_weights(model, optimize.OptimizationConfig(global_config=palette))
 

@@ -19,7 +19,7 @@ from pipeline.data.splits import DataSet, Split, images_sha256
 from pipeline.errors import ExportError, TrainingError
 from pipeline.evaluation import Accuracy, Loss, correct, evaluation_from_logits
 from pipeline.evaluation import logits as torch_logits
-from pipeline.export.parity import MIN_IMAGES, judge, not_checked
+from pipeline.export.parity import MIN_IMAGES, computed_in, judge, not_checked
 from pipeline.records import Artifact, Evaluation, Parity, ParityMethod
 from pipeline.run_folder import write_json
 
@@ -135,7 +135,7 @@ class Examiner:
         return Golden(
             inputs=tuple(TensorData.from_array(laid_out(image[None])) for image in images),
             outputs=tuple(TensorData.from_array(run(image[None])) for image in images),
-            max_rel_error=GOLDEN_MAX_REL_ERROR[precision],
+            max_rel_error=GOLDEN_MAX_REL_ERROR[computed_in(precision)],
         )
 
     def _sidecar(self, artifact: Artifact, answers: Answers | None, golden: Golden | None) -> Sidecar:

@@ -16,6 +16,11 @@ MAX_ACCURACY_LOSS = 0.01
 """Everything with fewer bits: share of the images that it may classify worse."""
 
 
+def computed_in(precision: str) -> str:
+    """The precision that a file computes in: leaving zeros out of it changes no value."""
+    return precision.removesuffix("-sparse")
+
+
 def judge(
     precision: str,
     method: ParityMethod,
@@ -27,7 +32,7 @@ def judge(
     """Hold a file's logits (N, classes) against torch's by the gate of its precision.
 
     Args:
-        precision: fp32 and fp16 have gates of their own, all others that of accuracy.
+        precision: fp32 and fp16, sparse or not, have gates of their own, all others that of accuracy.
         method: what computed `logits`.
         labels: (N,)
         accuracy: `data.evaluation`, where accuracy is not top-1.
@@ -68,6 +73,7 @@ def _accuracy_loss(
 
 
 def _failure(precision: str, error: float, agreement: float, loss: float) -> str | None:
+    precision = computed_in(precision)
     if precision == "fp32":
         if error > MAX_REL_ERROR:
             return f"logits differ by {error:.2g} of the largest; at most {MAX_REL_ERROR:g} is allowed"

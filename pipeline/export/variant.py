@@ -25,18 +25,24 @@ from pipeline.export.files import place_folder
 from pipeline.export.graph import to_onnx, to_torchscript
 from pipeline.export.parity import MAX_REL_ERROR, MIN_IMAGES, max_rel_error
 from pipeline.export.worker import Worker
+from pipeline.pruning.weights import sparsity
 from pipeline.records import Artifact, ParityMethod
 from pipeline.run_folder import write_bytes
 
 CALIBRATION_IMAGES = 100
+SPARSE = "-sparse"
+"""How the precisions end whose files leave zeros out."""
+MIN_SPARSITY = 0.3
+"""Share of zero weights from which on such files are written: tensorflow stores none sparse that has fewer."""
 
 
 class ExportWorkers:
-    """The two processes that convert; share them between variants, since starting them takes seconds."""
+    """The processes that convert; share them between variants, since starting them takes seconds."""
 
     def __init__(self) -> None:
         self.tflite = Worker()
         self.coreml = Worker()
+        self.sparse = Worker(tensorflow=True)
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +50,7 @@ class ExportWorkers:
     def __exit__(self, *_: object) -> None:
         self.tflite.close()
         self.coreml.close()
+        self.sparse.close()
 
 
 def export_variant(
@@ -60,7 +67,8 @@ def export_variant(
 ) -> list[Artifact]:
     """Write `<variant>-<precision>.tflite` and `.mlpackage` files with their sidecars, and say what each is worth.
 
-    A file that fails its parity gate, or that XNNPACK takes only in part, is written and marked, not refused.
+    A file that fails its parity gate, or that XNNPACK takes only in part, is written and marked, not refused. Sparse
+    files are written where MIN_SPARSITY of the weights of convolutions and linear layers are zero, and nowhere else.
 
     Args:
         network: what is exported; it stays as it is.
@@ -74,6 +82,7 @@ def export_variant(
         ExportError: a conversion failed, or the ONNX file does not compute what torch does; the text names the stage.
     """
     say = _one_at_a_time(on_progress)
+    settings = _without_useless(settings, sparsity(network), say)
     size = data.preprocessing.image_size
     network = copy.deepcopy(network).cpu().eval()
     say("reference outputs of torch")
@@ -93,6 +102,18 @@ def export_variant(
             say=say,
         )
         return export.all_files()
+
+
+def _without_useless(settings: ExportSection, zeros: float, say: Callable[[str], None]) -> ExportSection:
+    """The settings without sparse files, where the network has not the zeros for them."""
+    if zeros >= MIN_SPARSITY:
+        return settings
+    kept = {
+        kind: tuple(name for name in asked if not name.endswith(SPARSE))
+        for kind, asked in (("tflite", settings.tflite), ("coreml", settings.coreml))
+    }
+    say(f"no sparse files: {zeros:.0%} of the weights are zero; with less than {MIN_SPARSITY:.0%} they save nothing")
+    return settings.model_copy(update=kept)
 
 
 def _one_at_a_time(tell: Callable[[str], None] | None) -> Callable[[str], None]:
@@ -175,6 +196,11 @@ class _Export:
 
     def _reduced(self, precision: str, fp32: bytes) -> bytes:
         arguments: dict[str, Any] = {"model": fp32}
+        if precision.endswith(SPARSE):
+            stored: bytes = self._call(
+                self.workers.sparse, f"{precision} conversion", "sparse:store_sparse", **arguments
+            )
+            return stored
         if precision == "int8":
             images = [images for images, _ in self.data.train.batches(BATCH, limit=CALIBRATION_IMAGES)]
             arguments["images"] = nhwc(torch.cat(images).numpy())

@@ -2,7 +2,7 @@
 
 Why a process: converters print, crash and hang; and where tensorflow is installed, coremltools (which imports it)
 and torch (whose triton brings its own LLVM) abort a process that loads both ("LLVM ERROR: inconsistency in registered
-CommandLine options"). A worker hides tensorflow from everything it imports; nothing here needs it.
+CommandLine options"). A worker hides tensorflow from everything it imports, or is one for tensorflow alone.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ class Worker:
     """One process that stays warm between calls; it starts at the first call, and again after a time-out or a crash.
 
     It may be used by one thread at a time, `kill` excepted.
+
+    Args:
+        tensorflow: whether what is called there may import tensorflow; it then must not import torch or coremltools.
     """
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S, *, tensorflow: bool = False) -> None:
         self._timeout_s = timeout_s
+        self._tensorflow = "shown" if tensorflow else "hidden"
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="pocketprune-")
@@ -60,7 +64,10 @@ class Worker:
         with self._log.open("wb") as log:
             # -P keeps the current folder, which may hold a user's own `pipeline` or `models`, off the import path.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.export.worker", str(theirs.fileno()), self._folder.name],
+                [
+                    *(sys.executable, "-P", "-m", "pipeline.export.worker"),
+                    *(str(theirs.fileno()), self._folder.name, self._tensorflow),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -143,7 +150,8 @@ def _describe(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] # `import tensorflow` now says that it is not there
+    if sys.argv[3] == "hidden":
+        sys.modules["tensorflow"] = None  # type: ignore[assignment] # `import tensorflow` now says that it is not there
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who then ends this process
     warnings.simplefilter("ignore")
     tempfile.tempdir = sys.argv[2]  # what a converter leaves lying goes with this folder

@@ -223,4 +223,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_formats_are_listed_with_their_precisions() -> None:
-    assert export.names() == ("tflite: fp32, fp16, int8, dynamic", "coreml: fp16, int8, palette6")
+    assert export.names() == (
+        "tflite: fp32, fp16, int8, dynamic, fp32-sparse",
+        "coreml: fp16, int8, palette6, fp16-sparse",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 
 import numpy as np
@@ -66,7 +65,6 @@ def test_operations_give_what_torch_gives(name: str, workers: ExportWorkers) -> 
     assert error < 5e-3  # float16 between operations
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs tensorflow, which is no dependency")
 def test_torch_and_coremltools_convert_where_tensorflow_is_installed(workers: ExportWorkers) -> None:
     """Unprotected, a process that loads all three aborts on Linux ("LLVM ERROR: inconsistency in registered ...")."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2))

@@ -42,6 +42,8 @@ def swapped(reference: torch.Tensor, count: int) -> torch.Tensor:
         ("int8", 2, 1.0, True, None),
         ("int8", 3, 1.0, False, "1.5 points of accuracy lost; at most 1"),
         ("dynamic", 3, 1.0, False, "1.5 points"),
+        ("fp32-sparse", 0, 1.0002, False, "0.0002 of the largest"),
+        ("fp16-sparse", 3, 1.0, False, "98.5% of the images; at least 99%"),
         ("palette6", 3, 1.0, False, "1.5 points"),
         ("int8", 0, 2.0, True, None),
     ],
