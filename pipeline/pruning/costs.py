@@ -76,6 +76,14 @@ class NetworkShape:
             sum(w * layer.out_pixels for w, layer in zip(self._weights(inputs, outputs), self.layers, strict=True))
         )
 
+    def macs_without(self, zeros: Mapping[str, int]) -> int:
+        """Multiply-accumulates of one image through the dense network whose factor is not a zero weight.
+
+        Args:
+            zeros: how many of a layer's weights are zero; a layer that runs twice saves them twice.
+        """
+        return self.macs({}) - sum(zeros.get(layer.name, 0) * layer.out_pixels for layer in self.layers)
+
     def params(self, keep_counts: Mapping[str, int]) -> int:
         """Parameters of the network; a layer that runs twice has its own once."""
         inputs, outputs = self.channels(keep_counts)

@@ -96,10 +96,13 @@ class CountedWeights(Counted):
     """Weights of convolutions and linear layers that are not zero; the target is a sparsity (PuRL's P is 1 - ratio)."""
 
     sizes: Mapping[str, int]
+    """Of every layer, pruned or not."""
+    start: Mapping[str, int]
+    """Weights that are not zero where the walk starts: fewer than the size in layers that an earlier round pruned."""
     target_sparsity: float
 
     def step(self, kept: KeepCounts) -> CostAnswer:
-        left = sum(kept.get(name, size) for name, size in self.sizes.items())
+        left = sum(kept.get(name, count) for name, count in self.start.items())
         return CostAnswer(
             cost="sparsity", ratio=left / sum(self.sizes.values()), target_ratio=1.0 - self.target_sparsity
         )

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from torch import nn
 
-from pipeline.errors import ModelError
+from pipeline.errors import SearchError
 from pipeline.progress import Progress
 from pipeline.pruning.costs import trace_shape
-from pipeline.pruning.weights import WeightLayer, make_weight_plan, weight_layers, zero_weights, zeros_of
-from pipeline.records import Episode, Evaluation, PruningPlan
-from pipeline.run_folder import hash_json
+from pipeline.pruning.weights import WeightLayer, sparsity, weight_layers
+from pipeline.records import Episode, PruningPlan, read_json
+from pipeline.run_folder import hash_json, write_json
 from pipeline.search import agents
 from pipeline.search.actions import Actions, Choices, WeightShares, highest_amount, weight_amounts
 from pipeline.search.cost import CountedWeights
@@ -30,31 +29,19 @@ from pipeline.search.rewards import make_reward
 from pipeline.search.sites import facts_of_layers
 from pipeline.search.task import accuracy_target
 from pipeline.search.weight_pruner import WeightPruner
+from pipeline.search.weight_rounds import Round, fine_tuned, open_layers, plan_of, uniform_kept, weights_left
 from pipeline.subject import Subject, load_weights, save_weights
-
-
-def open_layers(subject: Subject) -> tuple[WeightLayer, ...]:
-    """The layers that are walked: all but those that `pruning.skip` names.
-
-    Raises:
-        ModelError: a pattern matches no layer, or none is left.
-    """
-    layers = weight_layers(subject.network, subject.input_shape)
-    skip = subject.config.pruning.skip
-    for pattern in skip:
-        if not any(fnmatchcase(layer.name, pattern) for layer in layers):
-            known = ", ".join(layer.name for layer in layers)
-            raise ModelError(f"pruning.skip: {pattern!r} matches no layer; the layers are {known}")
-    left = tuple(layer for layer in layers if not any(fnmatchcase(layer.name, pattern) for pattern in skip))
-    if not left:
-        raise ModelError("pruning.skip leaves no layer to prune; name fewer")
-    return left
+from pipeline.training import EpochReport
 
 
 def make_weight_task(
     subject: Subject, network: nn.Module, layers: Sequence[WeightLayer], target_sparsity: float
 ) -> PruningTask:
-    """The task of one round, every episode of which starts from `network`."""
+    """The task of one round, every episode of which starts from `network`.
+
+    Args:
+        layers: those that are walked; the target counts the weights of all.
+    """
     config, settings = subject.config, subject.config.search
     kind = agents.actions_of(settings, "weights")
     amounts = weight_amounts(config.pruning)
@@ -63,21 +50,16 @@ def make_weight_task(
     else:
         actions = WeightShares(highest_amount(config.pruning))
     dense = subject.evaluate(subject.network, subject.data.validation)
-    shape = trace_shape(subject.network, (), subject.input_shape)
-    whole = shape.macs({})
-
-    def macs(kept: Mapping[str, int]) -> int:
-        """Those with weights that are not zero."""
-        gone = {layer.name: layer.size - kept.get(layer.name, layer.size) for layer in layers}
-        return whole - sum(layer.out_pixels * gone.get(layer.name, 0) for layer in shape.layers)
-
+    every = weight_layers(network, subject.input_shape)
+    sizes, start = {layer.name: layer.size for layer in every}, weights_left(network, every)
+    shape = trace_shape(network, (), subject.input_shape)
     chance = 1.0 / len(subject.data.classes)
     return PruningTask(
         sites=[Site(layer.name, layer.size) for layer in layers],
         actions=actions,
         pruner=WeightPruner(subject, network, layers),
-        cost=CountedWeights({layer.name: layer.size for layer in layers}, target_sparsity),
-        macs=macs,
+        cost=CountedWeights(sizes, start, target_sparsity),
+        macs=lambda kept: shape.macs_without({name: sizes[name] - kept.get(name, start[name]) for name in sizes}),
         reward=make_reward(settings.reward, accuracy_target(dense, settings.target)),
         dense_reward=settings.reward.dense,
         state=agents.state_of(settings),
@@ -94,60 +76,93 @@ class WeightSearch:
         self.layers = open_layers(subject)
         self.episodes: list[Episode] = []
         """Of the last round."""
+        self.rounds: list[Round] = []
         self._folder = folder
         self._progress = progress
-        self._rounds = (*subject.config.search.rounds, subject.config.search.target.sparsity or 0.0)
+        self._targets = (*subject.config.search.rounds, subject.config.search.target.sparsity or 0.0)
+        self._weights = sum(layer.size for layer in weight_layers(subject.network, subject.input_shape))
 
     def run(self) -> tuple[nn.Module, list[Finalist]]:
-        """Play all rounds; the network that the last one started from, and its finalists, the winner first."""
+        """Play all rounds; the network that the last one started from, and its finalists, the winner first.
+
+        Raises:
+            ConfigError: a sparsity that cannot be reached.
+            SearchError: every episode of a round was given up.
+        """
         network: nn.Module = self.subject.network
-        for number, sparsity in enumerate(self._rounds, start=1):
-            last = number == len(self._rounds)
-            folder = self._folder if last else self._folder / f"round-{number}"
+        self._uniform(network, self._targets[-1])  # what cannot be reached is said at once
+        for number, target in enumerate(self._targets[:-1], start=1):
+            folder = self._folder / f"round-{number}"
             folder.mkdir(exist_ok=True)
-            tuned = folder / "model.safetensors"
-            if not last and tuned.exists():
+            tuned, told = folder / "model.safetensors", folder / "round.json"
+            if tuned.exists():
                 network = self._loaded(tuned)
+                self.rounds.append(read_json(Round, told))
                 continue
-            finalists = self._play(number, network, sparsity, folder)
-            if last:
-                return network, finalists
-            network = self._fine_tuned(network, finalists[0].plan)
+            best = self._play(number, network, target, folder)[0]
+            network = self._tuned(network, best.plan, folder, f"fine-tuning round {number}")
+            write_json(told, self.rounds[-1])
             save_weights(network, tuned)
-        raise AssertionError("the last round returns")
+        return network, self._play(len(self._targets), network, self._targets[-1], self._folder)
 
     def plan(self, kept: Mapping[str, int], **provenance: object) -> PruningPlan:
-        return make_weight_plan(self.subject.architecture, self.layers, kept, provenance)
+        return plan_of(self.subject, self.layers, kept, **provenance)
 
-    def uniform(self, sparsity: float) -> dict[str, int]:
-        """The baseline of PuRL's tables 3 and 6: every layer loses the same share."""
-        return {layer.name: max(1, layer.size - round(layer.size * sparsity)) for layer in self.layers}
+    def uniform(self, sparsities: Sequence[float]) -> tuple[nn.Module, PruningPlan]:
+        """The control: at the sparsities that the rounds reached, fine-tuned as often; its last start, and its plan."""
+        network: nn.Module = self.subject.network
+        folder = self._folder / "controls" / "uniform"
+        for number, reached in enumerate(sparsities[:-1], start=1):
+            place = folder / f"round-{number}"
+            place.mkdir(parents=True, exist_ok=True)
+            tuned = place / "model.safetensors"
+            if tuned.exists():
+                network = self._loaded(tuned)
+                continue
+            network = self._tuned(network, self._uniform(network, reached), place, f"fine-tuning uniform, {number}")
+            save_weights(network, tuned)
+        return network, self.plan(self._uniform(network, sparsities[-1]), control="uniform")
 
-    def _play(self, number: int, network: nn.Module, sparsity: float, folder: Path) -> list[Finalist]:
+    def _uniform(self, network: nn.Module, target: float) -> dict[str, int]:
+        return uniform_kept(network, self.layers, self._weights, target)
+
+    def _play(self, number: int, network: nn.Module, target: float, folder: Path) -> list[Finalist]:
         config = self.subject.config
-        label = f"round {number} of {len(self._rounds)}, " if len(self._rounds) > 1 else ""
+        label = f"round {number} of {len(self._targets)}, " if len(self._targets) > 1 else ""
 
         def show(episode: Episode) -> None:
             self._progress.update(label + in_words(episode), episode.index + 1, config.search.episodes + 2)
 
         log = EpisodeLog(folder / "episodes.jsonl", show)
-        task = make_weight_task(self.subject, network, self.layers, sparsity)
+        task = make_weight_task(self.subject, network, self.layers, target)
         env = PruneEnv(task, log, config.seed)
-        env.play_plan(self.uniform(sparsity), "reference")
+        env.play_plan(self._uniform(network, target), "reference")
         agents.find(config.search.agent)(env, config.search, config.seed, folder)
         self.episodes = log.episodes
         best = shortlist(log.episodes, config.search.finalists)
         if not best:
-            raise ModelError(
+            raise SearchError(
                 f"every episode was given up: after some layer top-1 was below {task.stop_below:.2%}; ask for less "
-                f"sparsity than {sparsity:.0%}, retrain on more images (search.recover), or lower search.stop_below"
+                f"sparsity than {target:.0%}, retrain on more images (search.recover), or lower search.stop_below"
             )
-        return self._judged(network, best)
+        finalists = self._judged(network, best)
+        self.rounds.append(
+            Round(
+                target_sparsity=target,
+                sparsity=1.0 - finalists[0].cost_ratio,
+                validation_top1=finalists[0].validation.top1,
+                episodes=len(log.episodes),
+                wall_s=sum(sum(episode.seconds.values()) for episode in log.episodes),
+            )
+        )
+        return finalists
 
     def _judged(self, network: nn.Module, episodes: Sequence[Episode]) -> list[Finalist]:
         finalists = []
         for number, episode in enumerate(episodes, start=1):
             end = episode.steps[-1]
+            epochs = self.subject.config.search.finalist_epochs
+            tuned = fine_tuned(self.subject, network, self.plan(episode.plan), epochs=epochs)
             finalists.append(
                 Finalist(
                     plan_id=hash_json(episode.plan)[:12],
@@ -159,22 +174,19 @@ class WeightSearch:
                     cost_ratio=end.cost_ratio,
                     target_ratio=end.target_ratio,
                     energy=None,
-                    validation=self._validated(network, episode.plan),
+                    validation=self.subject.evaluate(tuned, self.subject.data.validation),
                 )
             )
             self._progress.update("finalists", number, len(episodes))
         return sorted(finalists, key=merit, reverse=True)
 
-    def _validated(self, network: nn.Module, kept: Mapping[str, int]) -> Evaluation:
-        tuned = self._fine_tuned(network, kept, epochs=self.subject.config.search.finalist_epochs)
-        return self.subject.evaluate(tuned, self.subject.data.validation)
+    def _tuned(self, network: nn.Module, kept: Mapping[str, int], folder: Path, label: str) -> nn.Module:
+        def show(report: EpochReport) -> None:
+            self._progress.update(label, report.epoch, report.epochs)
 
-    def _fine_tuned(self, network: nn.Module, kept: Mapping[str, int], epochs: int | None = None) -> nn.Module:
-        settings = self.subject.config.finetune
-        tuned = copy.deepcopy(network)
-        zero_weights(tuned, self.plan(kept))
-        asked = settings if epochs is None else settings.model_copy(update={"epochs": epochs})
-        self.subject.fit(tuned, asked, hold=zeros_of(tuned))
+        plan, checkpoint = self.plan(kept), folder / "checkpoint.pt"
+        tuned = fine_tuned(self.subject, network, plan, checkpoint=checkpoint, on_epoch=show)
+        self._progress.update(f"{label}: {sparsity(tuned):.1%} of the weights are zero")
         return tuned
 
     def _loaded(self, weights: Path) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 import models
 from pipeline.config import Config
 from pipeline.progress import Progress
+from pipeline.pruning.weights import weight_layers
 from pipeline.run_folder import RunFolder, write_json
 from pipeline.subject import Subject, save_weights
 
@@ -30,7 +31,11 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         channels=subject.data.preprocessing.channels,
         seed=config.seed,
     )
-    subject.find_groups(network)  # a network that cannot be pruned is not worth training
+    # A network that cannot be pruned is not worth training.
+    if config.pruning.kind == "weights":
+        weight_layers(network, subject.input_shape)
+    else:
+        subject.find_groups(network)
     history: list[dict[str, Any]] = []
     new_classifier = config.model.weights == "imagenet" and classes != IMAGENET_CLASSES
     if config.model.weights is None or new_classifier:

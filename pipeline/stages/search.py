@@ -58,9 +58,10 @@ def _search_weights(subject: Subject, work: Path, progress: Progress) -> None:
     write_json(work / "plan.json", search.plan(winner.plan, agent=config.search.agent, episode=winner.episode))
     (work / "controls").mkdir(exist_ok=True)
     for name in config.controls:
-        plan = search.plan(search.uniform(1.0 - winner.cost_ratio), control=name)
+        network, plan = search.uniform([one.sparsity for one in search.rounds])
+        save_weights(network, work / "controls" / f"{name}.safetensors")
         write_json(work / "controls" / f"{name}.json", plan)
-    write_json(work / "summary.json", _summary(config, search.episodes, finalists))
+    write_json(work / "summary.json", _summary(config, search.episodes, finalists) | {"rounds": search.rounds})
 
 
 def _search_channels(subject: Subject, folder: RunFolder, work: Path, progress: Progress) -> None:
@@ -132,7 +133,9 @@ def _write_controls(
 
 def _summary(config: Config, episodes: Sequence[Episode], finalists: Sequence[Finalist]) -> dict[str, Any]:
     winner = finalists[0]
-    greedy = next((episode for episode in episodes if episode.kind == "greedy"), None)
+    # Where greedy episodes are averaged, their average is what the agent proposes.
+    own = {episode.kind: episode for episode in reversed(episodes) if episode.kind in ("greedy", "average")}
+    greedy = own.get("average") or own.get("greedy")
     cost = config.search.target.cost
     return {
         "agent": config.search.agent,
