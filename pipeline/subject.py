@@ -38,7 +38,7 @@ class Subject:
 
     def __init__(self, config: Config, weights: Path) -> None:
         self.config = config
-        self._weights = weights
+        self.weights = weights
 
     @functools.cached_property
     def data(self) -> DataSet:
@@ -90,7 +90,7 @@ class Subject:
     def network(self) -> nn.Module:
         """The dense network with the baseline's weights, in eval mode."""
         network = build(self.architecture)
-        load_weights(network, self._weights)
+        load_weights(network, self.weights)
         return network
 
     @functools.cached_property
@@ -118,10 +118,16 @@ class Subject:
 
     @functools.cached_property
     def scores(self) -> Mapping[str, NDArray[np.float64]]:
+        """By which of a group's channels stay."""
+        return self.scores_by(self.config.pruning.importance)
+
+    def scores_by(self, importance: str, *, relative: bool = True) -> Mapping[str, NDArray[np.float64]]:
+        """Scores (channels,) of the groups that may be pruned, see `group_scores`."""
         images = take(self.data.train, min(TAYLOR_IMAGES, len(self.data.train)), self.config.seed)
         batches = images.batches(TAYLOR_BATCH)
-        importance = self.config.pruning.importance
-        return group_scores(self.network, self.groups, importance, batches=batches, seed=self.config.seed)
+        return group_scores(
+            self.network, self.groups, importance, batches=batches, seed=self.config.seed, relative=relative
+        )
 
     def slim(self, plan: PruningPlan) -> nn.Module:
         """A copy of the dense network without the plan's channels, or with zeros in place of its weights."""

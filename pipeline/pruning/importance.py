@@ -27,8 +27,13 @@ def group_scores(
     *,
     batches: Batches = (),
     seed: int = 0,
+    relative: bool = True,
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores (channels,) of every group by name; `batches` (images, labels) are read by taylor alone."""
+    """Scores (channels,) of every group by name; `batches` (images, labels) are read by taylor alone.
+
+    Args:
+        relative: each layer's scores over their mean; else as they are, so that groups can be told apart by them.
+    """
     if importance == "random":
         generator = np.random.default_rng(seed)
         return {group.name: generator.random(group.channels) for group in groups}
@@ -36,7 +41,7 @@ def group_scores(
         _accumulate_gradients(network, batches)
     score = _SCORES[importance]
     try:
-        scores = {group.name: _group_score(network, group, score) for group in groups}
+        scores = {group.name: _group_score(network, group, score, relative=relative) for group in groups}
         flat = [name for name, values in scores.items() if not values.any()]
         if flat:
             raise ModelError(
@@ -49,21 +54,20 @@ def group_scores(
 
 
 def _group_score(
-    network: nn.Module, group: ChannelGroup, score: Callable[[nn.Module], torch.Tensor | None]
+    network: nn.Module, group: ChannelGroup, score: Callable[[nn.Module], torch.Tensor | None], *, relative: bool
 ) -> NDArray[np.float64]:
     total = np.zeros(group.channels)
     for member in group.members:
         if member.axis == "out":
             values = score(network.get_submodule(member.layer))
             if values is not None:
-                total += _per_channel(values.detach().double().numpy(), member, group.channels)
+                scores = _per_channel(values.detach().double().numpy(), member, group.channels)
+                total += scores / ((relative and scores.mean()) or 1.0)
     return total
 
 
 def _per_channel(values: NDArray[np.float64], member: Member, channels: int) -> NDArray[np.float64]:
-    summed = np.bincount(member.channels, weights=values[member.positions], minlength=channels)
-    result: NDArray[np.float64] = summed / (summed.mean() or 1.0)
-    return result
+    return np.bincount(member.channels, weights=values[member.positions], minlength=channels)
 
 
 def _l1(layer: nn.Module) -> torch.Tensor | None:

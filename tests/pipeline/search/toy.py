@@ -1,11 +1,17 @@
-"""A pruning task with a known best plan and no network: groups whose channels matter more or less."""
+"""A pruning task with a known best plan: groups whose channels matter more or less.
 
-from collections.abc import Mapping
+Accuracy and cost are formulas; the network is there for agents that look into one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
-from pipeline.config import RewardSection
+from pipeline.config import Config, PruningSection, RewardSection
 from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import EnergyAnswer, Evaluation
 from pipeline.search.actions import Actions, Choices, Shares
@@ -15,6 +21,8 @@ from pipeline.search.episodes import EpisodeLog
 from pipeline.search.pruner import ChannelPruner, Site
 from pipeline.search.rewards import make_reward
 from pipeline.search.sites import SiteFacts
+from pipeline.subject import Subject
+from tests.pipeline.toy import CLASSES, toy_data
 
 CHANNELS = 16
 CHOICES = (4, 8, 12, 16)
@@ -64,6 +72,19 @@ KINDS: dict[str, Actions] = {
     "continuous": Shares(GRID),
     "bounded": Shares(GRID, lambda counts: ratio(counts) / 0.45),
 }
+
+
+def toy_subject(names: Sequence[str], channels: int) -> Subject:
+    """A chain of convolutions, each of which is a group of the task, with random weights."""
+    subject = Subject(Config(name="toy", pruning=PruningSection(round_to=1)), Path("nowhere"))
+    inputs = [3, *[channels] * (len(names) - 1)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        convolutions = [(name, nn.Conv2d(before, channels, 1)) for name, before in zip(names, inputs, strict=True)]
+        ends = [("pool", nn.AdaptiveAvgPool2d(1)), ("flat", nn.Flatten()), ("head", nn.Linear(channels, len(CLASSES)))]
+        subject.network = nn.Sequential(OrderedDict[str, nn.Module]([*convolutions, *ends])).eval()
+    subject.data = toy_data()
+    return subject
 
 
 class ToyJudge:
@@ -130,6 +151,8 @@ def toy_env(
         state=state,
         facts=[FACTS] * len(VALUE),
         stop_below=stop_below,
+        grid=GRID,
+        subject=toy_subject(tuple(VALUE), CHANNELS),
     )
     folder.mkdir(exist_ok=True)
     return PruneEnv(task, EpisodeLog(folder / "episodes.jsonl"), seed)
