@@ -7,8 +7,18 @@ from statistics import median
 
 from device_bench import stats
 from device_bench.device import JobResult, Missing, ModelRun
-from device_bench.records import DeviceInfo, LatencyStats, Measurement, MemoryUse, OpTime, PowerUse, ThermalState
+from device_bench.records import (
+    DeviceInfo,
+    LatencyStats,
+    Measurement,
+    MemoryUse,
+    OpTime,
+    PowerUse,
+    SparseUse,
+    ThermalState,
+)
 from device_bench.sitting import Sitting
+from device_bench.sparse import sparse_kernels
 
 NOT_ASKED = Missing(reason="not asked for")
 
@@ -39,6 +49,7 @@ def assemble(
     ops = ops if models[0].ops is None else models[0].ops
     if isinstance(ops, Missing):
         missing.setdefault("ops", ops.reason)
+    sparse = _sparse_use(sitting.subjects[index].sparse_weights, ops, missing)
     missing |= _latency_missing(latency, models[0])
     return Measurement(
         device=device,
@@ -54,12 +65,24 @@ def assemble(
         thermal=thermal,
         delegate=delegate,
         ops=None if isinstance(ops, Missing) else ops,
+        sparse=sparse,
         missing=missing,
         valid=not rejections,
         rejections=rejections,
         rejected=sitting.set_aside(index),
         started_at=sitting.started_at,
     )
+
+
+def _sparse_use(stored: int, ops: Sequence[OpTime] | Missing, missing: dict[str, str]) -> SparseUse | None:
+    """What became of the weights that are stored without zeros; a reason goes to `missing`."""
+    if not stored:
+        return None
+    kernels = sparse_kernels(ops)
+    if isinstance(kernels, Missing):
+        missing["sparse.kernels"] = kernels.reason
+        return SparseUse(stored=stored, kernels=None)
+    return SparseUse(stored=stored, kernels=kernels)
 
 
 def _latency_missing(latency: LatencyStats, model: ModelRun) -> dict[str, str]:

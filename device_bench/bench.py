@@ -10,9 +10,10 @@ from device_bench.assemble import NOT_ASKED, assemble
 from device_bench.device import Device, Job, Missing, ModelRun, Observer
 from device_bench.devices import open_device
 from device_bench.judge import Subject
-from device_bench.modelfile import describe
+from device_bench.modelfile import describe, is_tflite
 from device_bench.records import BenchSpec, Measurement, OpTime
 from device_bench.sitting import sit, with_retries
+from device_bench.tflite import read_graph
 
 
 def benchmark(
@@ -29,7 +30,8 @@ def benchmark(
     Args:
         device: a device spec such as `host`.
         power: measure power as well, in a pass of its own, where the device can (it takes some seconds).
-        ops: time each operation as well, in a pass of its own, where the device can.
+        ops: time each operation as well, in a pass of its own, where the device can. A file that leaves zeros out has
+            it in any case: it tells whether that was of use.
         observer: told what goes on meanwhile.
 
     Raises:
@@ -78,16 +80,17 @@ def check(device: Device, path: Path, spec: BenchSpec) -> Subject:
     """
     device.check(path, spec)
     artifact, sidecar = describe(path)
+    sparse = read_graph(path).sparse_weights if is_tflite(path) else 0
     if sidecar is None:
-        return Subject(artifact=artifact, golden=None)
-    return Subject(artifact=artifact, golden=sidecar.golden, accuracy=sidecar.accuracy)
+        return Subject(artifact=artifact, golden=None, sparse_weights=sparse)
+    return Subject(artifact=artifact, golden=sidecar.golden, accuracy=sidecar.accuracy, sparse_weights=sparse)
 
 
 def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool, ops: bool) -> Measurement:
     sitting = sit(device, spec, (subject,), Path(subject.artifact.path).name)
     job = Job.of(spec, sitting.models)
     used = with_retries(partial(device.power, job)) if power else NOT_ASKED
-    found = time_ops(device, job, sitting.results[0].models[0], ops)
+    found = time_ops(device, job, sitting.results[0].models[0], ops or subject.sparse_weights > 0)
     return assemble(device.info(), sitting, power=used, ops=found)
 
 

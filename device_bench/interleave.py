@@ -62,7 +62,7 @@ def compare(
         for i, subject in enumerate(subjects):
             alone = Job.of(spec, (subject.job_model(),))
             used = with_retries(partial(opened.power, alone)) if power else NOT_ASKED
-            found = time_ops(opened, alone, sitting.results[0].models[i], ops)
+            found = time_ops(opened, alone, sitting.results[0].models[i], ops or subject.sparse_weights > 0)
             measurements.append(assemble(opened.info(), sitting, i, used, found))
     again = turn_ratios([process.result for process in sitting.kept], len(names))
     result = ComparisonResult(

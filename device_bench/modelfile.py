@@ -10,6 +10,8 @@ from device_bench.records import ArtifactInfo
 from device_bench.sidecar import Sidecar, read_sidecar, sidecar_path
 from device_bench.tflite import check_whole
 
+TFLITE = b"TFL3"
+
 
 def check_file(path: Path) -> None:
     """Refuse what is not there, or is a folder."""
@@ -29,13 +31,22 @@ def check_tflite(path: Path) -> None:
         raise UsageError(f"{path}: a Core ML model runs on Apple's systems only; give a .tflite file to this device")
     check_file(path)
     try:
-        with path.open("rb") as file:
-            head = file.read(8)
+        found = _identifier(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error
-    if head[4:] != b"TFL3":
-        raise UsageError(f"{path}: not a TFLite file (bytes 4 to 8 are {head[4:]!r}, not b'TFL3'); export it to TFLite")
+    if found != TFLITE:
+        raise UsageError(f"{path}: not a TFLite file (bytes 4 to 8 are {found!r}, not {TFLITE!r}); export it to TFLite")
     check_whole(path)
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether a file that can be read calls itself one of TFLite."""
+    return path.is_file() and _identifier(path) == TFLITE
+
+
+def _identifier(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)[4:]
 
 
 def check_coreml(path: Path) -> None:

@@ -181,6 +181,17 @@ class OpTime(Record):
     share: float
 
 
+class SparseUse(Record):
+    """What became of the `stored` weights that a file holds without their zeros.
+
+    `kernels` operations ran on sparse kernels; with 0 the weights were unpacked, and the zeros computed with. None
+    where nobody can tell.
+    """
+
+    stored: PositiveInt
+    kernels: Annotated[int, Field(ge=0)] | None
+
+
 UNSTABLE = "unstable"
 """How a rejection begins that takes nothing from the figures but precision."""
 
@@ -216,6 +227,8 @@ class Measurement(Record):
     thermal: ThermalState | None
     delegate: DelegateUse | None
     ops: tuple[OpTime, ...] | None
+    sparse: SparseUse | None = None
+    """None of a file that holds all its zeros, as most do."""
     missing: dict[str, str]
     valid: bool
     rejections: tuple[str, ...]
@@ -243,6 +256,8 @@ class Measurement(Record):
         for name, value in self.latency_ms:
             if value is None and f"latency_ms.{name}" not in self.missing:
                 raise ValueError(f"latency_ms.{name} is null without a reason in `missing`")
+        if self.sparse is not None and self.sparse.kernels is None and "sparse.kernels" not in self.missing:
+            raise ValueError("sparse.kernels is null without a reason in `missing`")
         if self.valid == bool(self.rejections):
             raise ValueError("a measurement is valid exactly when it has no rejections")
         return self

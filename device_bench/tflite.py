@@ -31,6 +31,8 @@ class Graph(Record):
     operations: int
     layers: tuple[Layer, ...] = ()
     """In the order in which they run."""
+    sparse_weights: int = 0
+    """Weights that are stored without their zeros, and unpacked by a DENSIFY operation where nothing better is done."""
 
 
 def check_whole(path: Path) -> None:
@@ -76,6 +78,7 @@ def read_graph(path: Path) -> Graph:
             n_outputs=graph.OutputsLength(),
             operations=graph.OperatorsLength(),
             layers=_layers(model, graph, schema.BuiltinOperator),
+            sparse_weights=sum(graph.Tensors(i).Sparsity() is not None for i in range(graph.TensorsLength())),
         )
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .tflite file") from error

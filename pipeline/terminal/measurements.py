@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from device_bench.device import Missing
-from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, kind_of
+from device_bench.records import AccuracyDifference, ComparisonResult, Measurement, SparseUse, kind_of
 from pipeline.terminal.noise import print_device_noise
 from pipeline.terminal.tables import folded, new_table, number, processes, reasons, show
 
@@ -49,8 +49,20 @@ def print_judgement(names: Sequence[str], measurements: Sequence[Measurement]) -
     for count, counted in counts.items():
         print(folded(count if len(counted) == len(names) else f"{', '.join(counted)}: {count}"))
     for name, m in zip(names, measurements, strict=True):
+        if m.sparse is not None:
+            print(folded(f"{name}: {_sparse(m.sparse, m.missing)}"))
+    for name, m in zip(names, measurements, strict=True):
         for rejection in m.rejections:
             print(folded(f"{name}: {rejection}" if m.believed else f"rejected: {name}: {rejection}"))
+
+
+def _sparse(use: SparseUse, missing: dict[str, str]) -> str:
+    held = f"{use.stored} weights held without their zeros"
+    if use.kernels is None:
+        return f"{held}; whether sparse mode engaged is not known: {missing['sparse.kernels']}"
+    if not use.kernels:
+        return f"{held}; sparse mode did not engage: they were unpacked, and the zeros computed with"
+    return f"{held}; sparse mode engaged: {use.kernels} operations ran on sparse kernels"
 
 
 def _counted(measurement: Measurement) -> str:
