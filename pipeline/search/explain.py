@@ -118,7 +118,7 @@ def stability(importances: Sequence[Mapping[str, float]]) -> Stability | None:
 
 
 def _words(asked: float, kept: float, contributions: Mapping[str, float]) -> str:
-    said = f"pruned to {kept:.0%}"
+    said = "kept whole" if kept == 1.0 else f"pruned to {kept:.0%}"
     if f"{asked:.0%}" != f"{kept:.0%}":
         said += f" (the policy asked for {asked:.0%})"
     more, less = _names(contributions, -1.0), _names(contributions, 1.0)
