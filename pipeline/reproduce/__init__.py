@@ -21,6 +21,7 @@ whose fields say all that is special about it (`pipeline/reproduce/table.py` say
   fill several rows (before, pruned, retrained), and a row may have cells for different columns (accuracy, latency):
   figures name the columns that the cell fills, none at all means all. `results` is None where the cell has not been
   run: then only the names count.
+- `findings(finished)`: what the finished cells say, in sentences that are made from their figures.
 - `spread`: `standard deviation` or `standard error`, as the paper gives it.
 - `pictures(finished)`: matplotlib figures by name, from the finished cells; None where there are none.
 - `depends(cell, settings)`: the part of the settings that the cell's results depend on; all of them by default. Its

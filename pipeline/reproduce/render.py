@@ -46,6 +46,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "settings": summary.settings,
         "columns": [{"key": column.key, "heading": column.heading} for column in summary.columns],
         "rows": [_row_json(row) for row in summary.rows],
+        "findings": summary.findings,
         "notes": summary.notes,
         "cells": summary.cells,
         "cells_done": len(summary.finished),
@@ -86,6 +87,7 @@ def markdown(summary: Summary, pictures: list[str]) -> str:
                 *(f"| {line} |" for line in lines),
             ]
         ),
+        "\n".join(f"- {finding}" for finding in summary.findings),
         "\n".join(f"- {reason}" for reason in reasons(summary)),
         "\n\n".join(f"![{Path(name).stem}]({name})" for name in pictures),
         "\n".join(f"- {note}" for note in summary.notes),
@@ -107,7 +109,7 @@ def print_summary(summary: Summary) -> None:
         table.add_row(*line)
     show(table)
     print(folded(about(summary)))
-    for text in (*reasons(summary), *summary.notes):
+    for text in (*summary.findings, *reasons(summary), *summary.notes):
         print(folded(text))
 
 

@@ -46,6 +46,8 @@ class Summary:
     spread: Spread
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    findings: tuple[str, ...]
+    """What the finished cells say, in words."""
     notes: tuple[str, ...]
     settings: Any
     cells: int
@@ -70,6 +72,7 @@ def summarise(
             labels.setdefault(label, []).append(_Part(figures, None if line else reason))
     rows = [_row(label, parts, table) for label, parts in labels.items()]
     rows += [Row(label, 0, 0, {}, {}, paper) for label, paper in table.paper.items() if label not in labels]
+    lines = tuple(line for line in finished if line)
     return Summary(
         name=name,
         scale=scale,
@@ -78,10 +81,11 @@ def summarise(
         spread=table.spread,
         columns=table.columns,
         rows=tuple(rows),
+        findings=tuple(table.findings(lines)) if table.findings and lines else (),
         notes=table.notes,
         settings=table.scales[scale].model_dump(mode="json"),
         cells=len(cells),
-        finished=tuple(line for line in finished if line),
+        finished=lines,
         outdated=outdated,
     )
 
@@ -107,8 +111,10 @@ def _row(label: str, parts: Sequence[_Part], table: Table[Any]) -> Row:
         not_done = "; ".join(dict.fromkeys(part.not_run for part in own if part.not_run is not None))
         values = [float(figures[column.key]) for figures in done if figures.get(column.key) is not None]
         found[column.key] = _figure(values, table.spread) if values else None
+        if not own:
+            continue  # the row has no such figure
         if not done:
-            missing[column.key] = not_done or "not part of this row"
+            missing[column.key] = not_done
         elif len(values) < len(done):
             missing[column.key] = _reason(column.key, done)
     return Row(

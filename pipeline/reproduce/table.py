@@ -92,6 +92,7 @@ class Table[S: Section]:
     spread: Spread = "standard deviation"
     pictures: Callable[[Sequence[FinishedCell]], Mapping[str, Figure]] | None = None
     depends: Callable[[Cell, S], Any] = lambda cell, settings: settings
+    findings: Callable[[Sequence[FinishedCell]], Sequence[str]] | None = None
     notes: tuple[str, ...] = ()
     version: int = 1
 

@@ -1,0 +1,115 @@
+"""How large the contest is run: networks, data, operating points, and what each method changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.reproduce.contest import Contest, Pair
+from pipeline.reproduce.scale import Scale
+
+RETRAINED: dict[str, Any] = {"recover": {"kind": "retrain", "images": 1024}}
+"""How an evaluated plan is judged, the same for every method: one brief epoch of retraining, all validation images."""
+
+
+def methods(evaluations: int) -> dict[str, dict[str, Any]]:
+    """Every method may have this many plans evaluated; those that learn nothing need none or one."""
+    learned: dict[str, Any] = {"episodes": evaluations - 1}  # and one with the greedy policy
+    return {
+        "uniform": {},
+        "random plan": {"search": {"agent": "random", "actions": "continuous", "episodes": 1}},
+        "global L1": {"search": {"agent": "global_l1", "episodes": 1}},
+        "knapsack": {"search": {"agent": "knapsack", "episodes": 1}},
+        "greedy by table": {"search": {"agent": "greedy", "episodes": evaluations}},
+        "random search": {"search": {"agent": "random", "episodes": evaluations}},
+        "DQN, dense rewards": {"search": {"agent": "dqn", **learned}},
+        "AMC": {"search": {"agent": "amc", "reward": {"name": "amc", "dense": False}, **learned}},
+        "linear policy": {"search": {"agent": "explainable", "reward": {"name": "amc", "dense": False}, **learned}},
+    }
+
+
+SMOKE = Contest(
+    pairs=(
+        Pair(
+            name="mobilenet_v1, digits 32",
+            config={
+                "torch_threads": 1,
+                "model": {"name": "mobilenet_v1", "options": {"width": 0.25}},
+                "data": {"name": "digits", "image_size": 32},
+                "baseline": {"epochs": 2},
+                "finetune": {"epochs": 1},
+                "search": {
+                    "finalists": 1,
+                    "judge_images": 32,
+                    "recover": {"kind": "batchnorm", "images": 64},
+                    "bench": {
+                        "min_seconds": 0.0,
+                        "timed_runs": 3,
+                        "processes": 1,
+                        "precision": None,
+                        "readiness": {"max_others_cpus": None},
+                    },
+                    "profile": {"fit_variants": 20, "check_variants": 4, "layers": False},
+                },
+            },
+        ),
+    ),
+    methods=methods(3),
+    speedups=(1.5,),
+)
+
+SMALL = Contest(
+    pairs=(
+        Pair(
+            name="mobilenet_v2, glyphs 48",
+            config={
+                "torch_threads": 1,
+                "model": {"name": "mobilenet_v2"},
+                "data": {
+                    "name": "glyphs",
+                    "image_size": 48,
+                    "options": {"train": 12000, "validation": 2000, "test": 4000},
+                },
+                "baseline": {"epochs": 14},
+                "finetune": {"epochs": 4},
+                "search": {"finalists": 1, "judge_images": 256, **RETRAINED},
+            },
+        ),
+        Pair(
+            name="resnet18, glyphs 32",
+            config={
+                "torch_threads": 1,
+                "model": {"name": "resnet18"},
+                "data": {
+                    "name": "glyphs",
+                    "image_size": 32,
+                    "options": {"train": 12000, "validation": 2000, "test": 4000},
+                },
+                "baseline": {"epochs": 10},
+                "finetune": {"epochs": 4},
+                "search": {"finalists": 1, "judge_images": 256, **RETRAINED},
+            },
+            seeds=1,
+        ),
+    ),
+    methods=methods(60),
+    speedups=(1.5, 2.4, 4.0, 6.0, 8.0),
+)
+
+PAPER = Contest(
+    pairs=tuple(
+        Pair(
+            name=f"{model}, ImageNet 224",
+            config={
+                "model": {"name": model, "weights": "imagenet"},
+                "data": {"name": "imagefolder", "root": "imagenet", "image_size": 224},
+                "finetune": {"epochs": 30, "batch_size": 256, "learning_rate": 0.01},
+                "search": {"finalists": 1, "recover": {"kind": "batchnorm", "images": 4096}},
+            },
+        )
+        for model in ("mobilenet_v2", "resnet50", "resnet18")
+    ),
+    methods=methods(400),
+    speedups=(1.5, 2.0, 3.0, 4.0, 6.0, 8.0),
+)
+
+SCALES = {Scale.smoke: SMOKE, Scale.small: SMALL, Scale.paper: PAPER}

@@ -1,0 +1,50 @@
+"""What a contest's finished cells say: our method against each other one, at each operating point and in the mean."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from pipeline.reproduce.table import FinishedCell
+
+OURS = "ours"
+Accuracies = Mapping[str, Mapping[float, Sequence[float]]]
+"""Top-1 of each seed, by method and operating point."""
+
+
+def findings(finished: Sequence[FinishedCell]) -> tuple[str, ...]:
+    """One sentence for each rival and pair, losses included; none for what has not been run."""
+    sentences = []
+    for pair in dict.fromkeys(str(line.cell["pair"]) for line in finished):
+        found = accuracies(finished, pair)
+        if OURS in found:
+            sentences += [_against(pair, rival, found) for rival in found if rival not in (OURS, "dense")]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def accuracies(finished: Sequence[FinishedCell], pair: str) -> Accuracies:
+    found: dict[str, dict[float, list[float]]] = {}
+    for line in finished:
+        if line.cell["pair"] == pair and line.cell["part"] == "accuracy":
+            points = found.setdefault(str(line.cell["method"]), {})
+            points.setdefault(float(line.cell["speedup"]), []).append(float(line.results["top1"]))
+    return found
+
+
+def _against(pair: str, rival: str, found: Accuracies) -> str:
+    """Differences at the points that both have been run at with the same number of seeds."""
+    ours, theirs = found[OURS], found[rival]
+    points = [point for point in sorted(ours) if len(ours[point]) == len(theirs.get(point, ()))]
+    if not points:
+        return ""
+    gains = {point: statistics.fmean(ours[point]) - statistics.fmean(theirs[point]) for point in points}
+    behind = [f"{point:g}x" for point in points if gains[point] < -_deviation(ours[point], theirs[point])]
+    each = ", ".join(f"{100 * gain:+.1f} at {point:g}x" for point, gain in gains.items())
+    verdict = f"behind by more than a standard deviation at {', '.join(behind)}" if behind else "nowhere behind"
+    mean = statistics.fmean(gains.values())
+    return f"{pair}: {OURS} against {rival}, points of top-1: {each}; mean {100 * mean:+.2f}; {verdict}."
+
+
+def _deviation(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The larger of the two methods' standard deviations over seeds; of one seed there is none."""
+    return max((statistics.stdev(values) for values in (ours, theirs) if len(values) > 1), default=0.0)
