@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import models
-from pipeline.config import Config, PruningSection
+from pipeline.config import Config, PruningSection, load_config
 from pipeline.pruning.channels import make_plan, rebuild
 from pipeline.pruning.costs import parameter_count, trace_shape
 from pipeline.pruning.groups import find_groups
@@ -86,6 +86,11 @@ def test_the_plan_removes_multiples_of_4_and_is_the_nearest_to_uniform_that_has_
 
 def squares(removed: Sequence[int], share: float, widths: Sequence[int] = WIDTHS) -> float:
     return sum((count / width - share) ** 2 for count, width in zip(removed, widths, strict=True))
+
+
+def test_the_shipped_example_keeps_what_the_plan_keeps() -> None:
+    options = load_config(Path(__file__).parents[3] / "examples" / "l1_mobilenet.yaml").search.options
+    assert options["keep"] == keep_counts(dict(zip(GROUPS, WIDTHS, strict=True)))
 
 
 def test_other_widths_take_the_same_shares_in_multiples_of_4() -> None:
