@@ -133,6 +133,6 @@ def _figure(values: Sequence[float], spread: Spread) -> Figure:
 
 def _reason(key: str, done: Sequence[Figures]) -> str:
     lacking = [figures for figures in done if figures.get(key) is None]
-    reasons = dict.fromkeys(str(figures.get("missing", {}).get(key, "not part of this row")) for figures in lacking)
+    reasons = dict.fromkeys(str(figures.get("missing", {}).get(key, "no reason was given")) for figures in lacking)
     of_some = f"{len(lacking)} of {len(done)} cells: " if len(lacking) < len(done) else ""
     return of_some + "; ".join(reasons)

@@ -77,7 +77,7 @@ def test_a_cell_may_fill_several_rows_and_rows_may_have_several_keys(tmp_path: P
     place(table(rows=lambda cell, results: {"dense": {"top1": 0.9}, str(cell["row"]): results or {}}))
     rows = finished(tmp_path / "two", seeds=1).rows
     assert [row.label for row in rows][:3] == ["dense", "plain", "better"]
-    assert rows[0].cells == 2 and rows[0].missing == {"params": "not part of this row"}
+    assert rows[0].cells == 2 and rows[0].figures["params"] is None  # it is no column of this row
 
 
 def test_a_row_may_have_its_columns_from_different_cells(tmp_path: Path, place: Place) -> None:
