@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
-from pipeline import data
+from pipeline import data, reproduce
 from pipeline.config import Config, validate_config
 
 ROOT = Path(__file__).parents[1]
@@ -139,10 +139,18 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_index_md_maps_every_page_and_every_package() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
-    pages = [str(path.relative_to(ROOT / "docs")) for path in DOCS[1:] if path.name != "index.md"]
+    tables = ROOT / "docs" / "results" / "reproduce"  # reproduce.md leads to these
+    pages = [str(p.relative_to(ROOT / "docs")) for p in DOCS[1:] if p.name != "index.md" and p.parent != tables]
     packages = [f"`{folder}/`" for folder in ("pipeline", "device_bench", "models", "tests", "benchmarks")]
     assert [page for page in pages if f"({page})" not in index] == []
     assert [package for package in packages if package not in index] == []
+
+
+def test_reproduce_md_has_every_table_and_leads_to_every_result() -> None:
+    text = (ROOT / "docs" / "reproduce.md").read_text()
+    assert [name for name in reproduce.names() if f"| `{name}` |" not in text] == []
+    results = sorted((ROOT / "docs" / "results" / "reproduce").glob("*.md"))
+    assert [path.name for path in results if f"(results/reproduce/{path.name})" not in text] == []
 
 
 @pytest.mark.parametrize("path", SHIPPED_TEXT, ids=lambda path: path.name)

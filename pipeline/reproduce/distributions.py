@@ -99,4 +99,5 @@ def _in_sigmas(network: nn.Module, name: str) -> torch.Tensor:
 def _left(network: nn.Module, name: str) -> NDArray[np.float64]:
     """The weights that are not zero, flat."""
     values: NDArray[np.float64] = _weight(network, name).double().numpy().ravel()
-    return values[values != 0]
+    left: NDArray[np.float64] = values[values != 0]
+    return left

@@ -118,7 +118,8 @@ def pictures(finished: Sequence[FinishedCell]) -> Mapping[str, Figure]:
     for across, (stage, tone) in enumerate(zip(STAGES, COLOURS, strict=True)):
         for down, number in enumerate(LAYERS):
             one, axes = results[stage]["layers"][number - 1], grid[down][across]
-            gap, edges = results["alpha"] * one["sigma"], np.linspace(*one["range"], len(one["histogram"]) + 1)
+            low, high = one["range"]
+            gap, edges = results["alpha"] * one["sigma"], np.linspace(low, high, len(one["histogram"]) + 1)
             heights = [100 * count / one["left"] for count in one["histogram"]]
             axes.axvspan(-gap, gap, color="#f0e442", alpha=0.3, lw=0, label="the gap" if across == down == 0 else None)
             axes.stairs(heights, edges, fill=True, color=tone, label=stage if down == 0 else None)
@@ -190,7 +191,8 @@ TABLE = Table(
         "Here one alpha prunes all layers to 74.9%; the paper's plan is its agent's, and is not published.",
         "Weights that are zero are left out. In the gap: below alpha standard deviations of the dense layer. "
         "Bimodality: Sarle's coefficient (1/3 normal, 5/9 uniform, 1 two points); above 5/9 a layer counts as "
-        "bimodal: in which share of the seeds, or of all layers. Of all layers: means over all weights, the median coefficient.",
+        "bimodal: in which share of the seeds, or of all layers. Of all layers: means over all weights, the median "
+        "coefficient.",
         "The picture shows the first seed.",
     ),
 )
