@@ -29,8 +29,9 @@ from pipeline.records import Architecture, Evaluation, PruningPlan
 from pipeline.run_folder import write_bytes
 from pipeline.training import EpochReport, Settings, fit
 
-TAYLOR_IMAGES = 512
-TAYLOR_BATCH = 64
+GRADIENT_IMAGES = 1024
+"""Training images that importances by gradient (taylor, fisher) are averaged over."""
+GRADIENT_BATCH = 64
 
 
 class Subject:
@@ -123,8 +124,8 @@ class Subject:
 
     def scores_by(self, importance: str, *, relative: bool = True) -> Mapping[str, NDArray[np.float64]]:
         """Scores (channels,) of the groups that may be pruned, see `group_scores`."""
-        images = take(self.data.train, min(TAYLOR_IMAGES, len(self.data.train)), self.config.seed)
-        batches = images.batches(TAYLOR_BATCH)
+        images = take(self.data.train, min(GRADIENT_IMAGES, len(self.data.train)), self.config.seed)
+        batches = images.batches(GRADIENT_BATCH)
         return group_scores(
             self.network, self.groups, importance, batches=batches, seed=self.config.seed, relative=relative
         )

@@ -7,7 +7,7 @@ layer dominates because its weights are large.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.errors import ModelError
+from pipeline.pruning.fisher import fisher_scores
 from pipeline.pruning.groups import ChannelGroup, Member
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -22,26 +23,30 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 def group_scores(
     network: nn.Module,
-    groups: Iterable[ChannelGroup],
+    groups: Sequence[ChannelGroup],
     importance: str,
     *,
     batches: Batches = (),
     seed: int = 0,
     relative: bool = True,
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores (channels,) of every group by name; `batches` (images, labels) are read by taylor alone.
+    """Scores (channels,) of every group by name; `batches` (images, labels) are read by taylor and fisher alone.
 
     Args:
         relative: each layer's scores over their mean; else as they are, so that groups can be told apart by them.
+            Fisher's are always as they are: they are gates' of whole groups, in one unit.
     """
     if importance == "random":
         generator = np.random.default_rng(seed)
         return {group.name: generator.random(group.channels) for group in groups}
     if importance == "taylor":
         _accumulate_gradients(network, batches)
-    score = _SCORES[importance]
     try:
-        scores = {group.name: _group_score(network, group, score, relative=relative) for group in groups}
+        if importance == "fisher":
+            scores = fisher_scores(network, groups, batches)
+        else:
+            score = _SCORES[importance]
+            scores = {group.name: _group_score(network, group, score, relative=relative) for group in groups}
         flat = [name for name, values in scores.items() if not values.any()]
         if flat:
             raise ModelError(
@@ -67,7 +72,10 @@ def _group_score(
 
 
 def _per_channel(values: NDArray[np.float64], member: Member, channels: int) -> NDArray[np.float64]:
-    return np.bincount(member.channels, weights=values[member.positions], minlength=channels)
+    summed: NDArray[np.float64] = np.bincount(
+        member.channels, weights=values[member.positions], minlength=channels
+    ).astype(np.float64)
+    return summed
 
 
 def _l1(layer: nn.Module) -> torch.Tensor | None:

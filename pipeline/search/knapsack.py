@@ -6,20 +6,20 @@ its inputs times its outputs, so no sum over groups is right everywhere), and th
 
 Departures from HALP (its algorithm 1 and section 3.3):
 - An item is a whole group at one count of the device's staircase, which is what HALP's grouping of channels comes near
-  to; the knapsack is solved exactly, as an integer program, and not by rounding milliseconds.
+  to, and one of each group's counts is chosen: a multiple-choice knapsack, solved exactly in whole units of cost.
 - Nothing is trained between the steps, so importances stay those of the dense network, and channels may come back.
-- A step moves a group by a few counts at most, within which the costs are trusted to add up; at the end steps both ways
-  are tried on the true predicted cost for as long as they gain importance.
+- A step changes a group by a quarter at most, within which the costs are trusted to add up; at the end, steps both ways
+  are tried on what the table says of the whole plan, for as long as they gain importance.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from pipeline.pruning.channels import Scores, strongest
 from pipeline.search.cost import KeepCounts
@@ -29,14 +29,14 @@ from pipeline.subject import Subject
 
 STEPS = 30
 """Budgets from the dense network's cost to the one asked for (HALP prunes in 30 steps)."""
-REACH = 2
-"""How many counts of the grid a group moves in one step."""
+TRUST = 1.25
+"""The factor by which a step may change a group's channels (to the next count of the grid, if that is further)."""
 REFINEMENTS = 20
-GAP = 1e-7
-"""Relative, between the importance of the solution and the most that there can be."""
+UNITS = 10_000
+"""In how many units of cost a step divides what the network that is left costs."""
 Values = Mapping[str, Mapping[int, float]]
 """Importance that each group keeps, by ascending count."""
-Importance = Literal["taylor", "l1", "l2"]
+Importance = Literal["taylor", "fisher", "l1", "l2"]
 
 
 def importance_of(subject: Subject, name: Importance) -> Scores:
@@ -45,7 +45,7 @@ def importance_of(subject: Subject, name: Importance) -> Scores:
     Norms say nothing about the loss, and are divided by their mean in each layer. (HALP takes the squared first order
     of the batch norm's scale and shift.)
     """
-    return subject.scores_by(name, relative=name != "taylor")
+    return subject.scores_by(name, relative=name in ("l1", "l2"))
 
 
 def kept_importance(grid: KeepGrid, ranking: Scores, importance: Scores) -> Values:
@@ -61,43 +61,44 @@ def knapsack_plan(values: Values, cost: Cost, *, steps: int = STEPS) -> dict[str
     plan = {name: max(counts) for name, counts in values.items()}
     dense = cost(plan)
     for step in range(1, steps + 1):
-        plan = _move(plan, values, cost, budget=dense ** (1.0 - step / steps), reach=REACH)
+        plan = _move(plan, values, cost, budget=dense ** (1.0 - step / steps))
     while (over := cost(plan)) > 1.0:
-        plan = _move(plan, values, cost, budget=1.0, reach=REACH, falling=True)
+        plan = _move(plan, values, cost, budget=1.0, falling=True)
         if cost(plan) >= over:
             return plan
     return _refined(plan, values, cost)
 
 
 def best_choice(
-    values: Sequence[Sequence[float]], costs: Sequence[Sequence[float]], budget: float
+    values: Sequence[Sequence[float]], costs: Sequence[Sequence[int]], budget: int
 ) -> tuple[int, ...] | None:
     """One option of each group, of the most value together, whose costs add up to the budget at most.
 
-    None where there is none.
+    By dynamic programming over the budget left; None where there is no such choice. Costs may be negative.
     """
-    sizes = [len(options) for options in values]
-    flat_values, flat_costs = np.concatenate(values), np.concatenate(costs)
-    one_of_each: NDArray[np.float64] = np.repeat(np.eye(len(sizes)), sizes, axis=1)  # (G, options)
-    scale, unit = np.abs(flat_values).max() or 1.0, np.abs(flat_costs).max() or 1.0
-    solution = milp(
-        -flat_values / scale,
-        integrality=np.ones(flat_values.size),
-        bounds=Bounds(0.0, 1.0),
-        constraints=[
-            LinearConstraint(one_of_each, 1.0, 1.0),
-            LinearConstraint(flat_costs[None, :] / unit, -np.inf, budget / unit),
-        ],
-        options={"mip_rel_gap": GAP},
-    )
-    if solution.x is None:
+    cheapest = [min(options) for options in costs]
+    room = budget - sum(cheapest)
+    if room < 0:
         return None
-    ends = np.cumsum(sizes)[:-1]
-    return tuple(int(np.argmax(chosen)) for chosen in np.split(solution.x, ends))
+    best: NDArray[np.float64] = np.zeros(room + 1)  # of the groups so far, by what they may cost above their cheapest
+    chosen = []
+    for worth, prices, least in zip(values, costs, cheapest, strict=True):
+        with_option = np.full((len(worth), room + 1), -np.inf)
+        for option, (value, price) in enumerate(zip(worth, prices, strict=True)):
+            extra = price - least
+            if extra <= room:
+                with_option[option, extra:] = best[: room + 1 - extra] + value
+        chosen.append(with_option.argmax(axis=0))
+        best = with_option.max(axis=0)
+    choice = []
+    for options, prices, least in zip(reversed(chosen), reversed(costs), reversed(cheapest), strict=True):
+        choice.append(int(options[room]))
+        room -= prices[choice[-1]] - least
+    return tuple(reversed(choice))
 
 
 def _move(
-    plan: KeepCounts, values: Values, cost: Cost, *, budget: float, reach: int, falling: bool = False
+    plan: KeepCounts, values: Values, cost: Cost, *, budget: float, trust: float = TRUST, falling: bool = False
 ) -> dict[str, int]:
     """The best plan near this one, its cost taken to be this one's and what each group's change adds alone.
 
@@ -105,29 +106,34 @@ def _move(
         falling: groups may only become smaller.
     """
     here = cost(plan)
-    options = {name: _near(tuple(counts), plan[name], reach, falling=falling) for name, counts in values.items()}
+    options = {name: _near(tuple(counts), plan[name], trust, falling=falling) for name, counts in values.items()}
     added = [[cost({**plan, name: count}) - here for count in counts] for name, counts in options.items()]
     kept = [[values[name][count] for count in counts] for name, counts in options.items()]
-    choice = best_choice(kept, added, budget - here)
+    units = UNITS / here
+    whole = [[round(units * more) for more in costs] for costs in added]
+    choice = best_choice(kept, whole, math.floor(units * (budget - here)))
     if choice is None:  # out of reach: as cheap as may be
         choice = tuple(int(np.argmin(costs)) for costs in added)
     return {name: counts[number] for (name, counts), number in zip(options.items(), choice, strict=True)}
 
 
-def _near(counts: tuple[int, ...], count: int, reach: int, *, falling: bool) -> tuple[int, ...]:
+def _near(counts: tuple[int, ...], count: int, trust: float, *, falling: bool) -> tuple[int, ...]:
+    """The counts within the factor `trust` of one of them, and its neighbours."""
     place = counts.index(count)
-    return counts[max(place - reach, 0) : place + (0 if falling else reach) + 1]
+    near = {i for i, other in enumerate(counts) if count / trust <= other <= count * trust}
+    near |= {max(place - 1, 0), min(place + 1, len(counts) - 1)}
+    return tuple(counts[i] for i in sorted(near) if not (falling and i > place))
 
 
 def _refined(plan: dict[str, int], values: Values, cost: Cost) -> dict[str, int]:
     """Steps both ways on what the plan really costs, shorter ones where that is over the budget."""
-    reach = REACH
+    trust = TRUST
     for _ in range(REFINEMENTS):
-        better = _move(plan, values, cost, budget=1.0, reach=reach)
+        better = _move(plan, values, cost, budget=1.0, trust=trust)
         if cost(better) <= 1.0 and _total(values, better) > _total(values, plan):
             plan = better
-        elif reach > 1:
-            reach -= 1
+        elif trust > 1.0:
+            trust = max(1.0, trust - 0.1)
         else:
             break
     return plan
