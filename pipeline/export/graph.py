@@ -114,6 +114,38 @@ def pad_pools_with_zeros(model: Any) -> None:
         pool.attribute.extend(kept)
 
 
+def convolve_batchnorms(model: Any) -> None:
+    """Turn batch norms that follow no convolution into depthwise 1x1 convolutions, in place.
+
+    onnx2tf writes such a batch norm as MUL and ADD, and those after a residual sum with a TRANSPOSE on either side.
+    The convolution is one operation, in the network's layout, and int8 has it too.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:  # torch's exporter writes equal constants once, and names the others after it
+        if node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+    images = {info.name for info in graph.value_info if len(info.type.tensor_type.shape.dim) == 4}
+    for node in graph.node:
+        if node.op_type != "BatchNormalization" or node.input[0] not in images:
+            continue
+        if not all(name in constants for name in node.input[1:]):
+            continue
+        scale, shift, mean, var = (numpy_helper.to_array(constants[name]).astype(np.float64) for name in node.input[1:])
+        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+        factor = scale / np.sqrt(var + epsilon)
+        names = f"{node.output[0]}_factor", f"{node.output[0]}_shift"
+        values = factor.reshape(-1, 1, 1, 1), shift - mean * factor
+        for name, value in zip(names, values, strict=True):
+            graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+        convolution = helper.make_node(
+            "Conv", [node.input[0], *names], node.output, name=node.name, group=len(factor), kernel_shape=[1, 1]
+        )
+        node.CopyFrom(convolution)
+
+
 def _never_below_zero(graph: Any) -> set[str]:
     """Names of tensors that ReLU and its relatives give."""
     from onnx import numpy_helper

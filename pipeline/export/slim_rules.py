@@ -131,7 +131,8 @@ def _depthwise(walk: Walk, operation: Operation) -> None:
         raise NotSlimmableError("it writes several channels for each that it reads")
     if read is not None and len(read) == 1:
         raise NotSlimmableError("with one channel it is exported as an ordinary convolution")
-    if not same(walk.written.get(operation.layer), read):
+    # A batch norm that stands alone is exported as such a layer, and is none of those that write channels.
+    if operation.layer in walk.written and not same(walk.written[operation.layer], read):
         raise NotSlimmableError("it should write other channels than it reads")
     walk.put(weights, (None, None, None, read))
     _finish_layer(walk, operation, bias, read)

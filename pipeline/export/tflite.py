@@ -23,7 +23,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
 from device_bench.runners.litert_runner import delegate_use
-from pipeline.export.graph import INPUT_NAME, pad_pools_with_zeros
+from pipeline.export.graph import INPUT_NAME, convolve_batchnorms, pad_pools_with_zeros
 
 THREADS = 2
 
@@ -47,6 +47,7 @@ def convert(model: bytes) -> bytes:
     # Without the shapes onnx2tf takes the mean over two axes for a vector, and refuses the linear layer behind it.
     graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model))
     pad_pools_with_zeros(graph)
+    convolve_batchnorms(graph)
     folder = _scratch()
     export_tflite_model_flatbuffer_direct(
         onnx_graph=graph, output_folder_path=folder, output_file_name="model", flatbuffer_direct_show_progress=False

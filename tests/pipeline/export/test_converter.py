@@ -13,9 +13,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 from torch import nn
 
 import models
+from device_bench.tflite import read_graph
 from pipeline import export
 from pipeline.errors import ExportError
 from pipeline.export import TfliteConverter
@@ -104,6 +107,49 @@ def test_padded_pools_give_what_torch_gives(
         assert np.abs(logits - expected).max() <= error * np.abs(expected).max()
         reason = call("loading", "tflite:delegation", path=str(path))
         assert (reason is None) if pieces == 1 else ("partially delegated" in reason)
+
+
+class Preactivated(nn.Module):
+    """Batch norm before the convolutions, of a sum that is used twice, and of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.first = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.BatchNorm1d(8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = x + self.first(x.relu())
+        x = x + self.second(self.norm(x).relu())
+        return self.head(self.last(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)))
+
+
+@pytest.mark.parametrize("trained", [True, False])  # torch's exporter writes the equal constants of a fresh one once
+def test_a_batch_norm_that_stands_alone_becomes_one_operation(
+    trained: bool, workers: ExportWorkers, tmp_path: Path
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Preactivated().eval()
+        for norm in (network.norm, network.last) if trained else ():
+            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                tensor.data.uniform_(0.5, 1.5)
+        images = torch.randn(4, *SHAPE)
+    with torch.no_grad():
+        expected = network(images).numpy()
+    path = tmp_path / "network.tflite"
+    content = workers.tflite.call("tflite conversion", "tflite:convert", model=to_onnx(network, SHAPE))
+    path.write_bytes(content)
+    nhwc = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    logits = workers.tflite.call("running", "tflite:run", path=str(path), images=nhwc)
+    assert np.abs(logits - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert [layer.name for layer in read_graph(path).layers] == ["stem", "first", "norm", "second", "head"]
+    codes = flatbuffer_utils.read_model_from_bytearray(bytearray(content)).operatorCodes
+    assert schema.BuiltinOperator.TRANSPOSE not in {code.builtinCode for code in codes}
 
 
 def test_conversion_needs_neither_torch_nor_tensorflow(tmp_path: Path) -> None:
