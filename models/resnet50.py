@@ -37,9 +37,9 @@ def _scale(network: nn.Module, width: float) -> None:
             convolution = nn.Conv2d(
                 inputs,
                 scaled(layer.out_channels, width),
-                (layer.kernel_size[0], layer.kernel_size[1]),
-                (layer.stride[0], layer.stride[1]),
-                layer.padding,
+                layer.kernel_size[0],
+                layer.stride[0],
+                int(layer.padding[0]),
                 bias=False,
             )
             network.set_submodule(name, _initialised(convolution))

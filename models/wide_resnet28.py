@@ -37,7 +37,8 @@ class Block(nn.Module):
         active = torch.relu(self.norm1(x))
         branch = torch.relu(self.norm2(self.conv1(active)))
         branch = self.conv2(self.dropout(branch))
-        return branch + (x if self.shortcut is None else self.shortcut(active))
+        result: torch.Tensor = branch + (x if self.shortcut is None else self.shortcut(active))
+        return result
 
 
 class WideResNet28(nn.Module):

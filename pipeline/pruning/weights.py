@@ -53,6 +53,12 @@ def weight_layers(network: nn.Module, input_shape: tuple[int, int, int]) -> tupl
     return tuple(WeightLayer(name, weights[name].numel()) for name in names)
 
 
+def weights_left(network: nn.Module, layers: Iterable[WeightLayer]) -> dict[str, int]:
+    """How many of each layer's weights are not zero."""
+    weights = {layer.name: network.get_submodule(layer.name).get_parameter("weight") for layer in layers}
+    return {name: int(weight.count_nonzero()) for name, weight in weights.items()}
+
+
 @torch.no_grad()
 def kept_by_sigma(weight: torch.Tensor, alpha: float) -> int:
     """How many weights PuRL's equation 2 leaves: those with |w| >= alpha * sigma(w).
@@ -146,14 +152,14 @@ def sparsity(network: nn.Module) -> float:
     return 1.0 - sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
-def _weights(network: nn.Module) -> dict[str, nn.Parameter]:
+def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
     """The weight of each convolution and linear layer by the layer's name; a shared one under its first layer's."""
     layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     first = {id(layer.weight): name for name, layer in reversed(layers.items())}
     return {name: layer.weight for name, layer in layers.items() if first[id(layer.weight)] == name}
 
 
-def _planned(network: nn.Module, plan: PruningPlan) -> dict[str, nn.Parameter]:
+def _planned(network: nn.Module, plan: PruningPlan) -> dict[str, torch.Tensor]:
     """The weights that the plan names."""
     weights = _weights(network)
     for name, layer in plan.weights.items():
