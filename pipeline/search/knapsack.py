@@ -40,10 +40,10 @@ Importance = Literal["taylor", "fisher", "l1", "l2"]
 
 
 def importance_of(subject: Subject, name: Importance) -> Scores:
-    """Scores that can be added over groups: the loss that the first order says goes with a channel, or a norm.
+    """Scores that can be added over groups: losses that go with a channel, or norms.
 
-    Norms say nothing about the loss, and are divided by their mean in each layer. (HALP takes the squared first order
-    of the batch norm's scale and shift.)
+    Fisher's is the nearest to HALP's, the squared first order of the batch norm's scale and shift. Norms say nothing
+    about the loss, and are divided by their mean in each layer.
     """
     return subject.scores_by(name, relative=name in ("l1", "l2"))
 

@@ -14,7 +14,7 @@ STATE = "simple"
 
 
 class Options(Section):
-    importance: Importance = "taylor"
+    importance: Importance = "fisher"
     """What a channel is worth; which of a group's channels stay is decided by `pruning.importance`."""
     steps: PositiveInt = STEPS
     """Budgets from the dense network's cost to the target."""

@@ -75,8 +75,8 @@ def test_importance_is_that_of_the_channels_that_stay() -> None:
     assert kept_importance({"a": (1, 2, 3)}, ranking, importance) == {"a": {1: 10.0, 2: 11.0, 3: 111.0}}
 
 
-@pytest.mark.parametrize(("name", "comparable"), [("taylor", True), ("l1", False), ("l2", False)])
-def test_first_order_losses_are_not_divided_by_their_mean(name: str, comparable: bool) -> None:
+@pytest.mark.parametrize(("name", "comparable"), [("fisher", True), ("taylor", True), ("l1", False), ("l2", False)])
+def test_losses_are_not_divided_by_their_mean(name: str, comparable: bool) -> None:
     scores = importance_of(toy_subject(("a", "b", "c"), 16), name)  # type: ignore[arg-type]
     means = np.array([values.mean() for values in scores.values()])
     assert np.allclose(means, 1.0) is not comparable

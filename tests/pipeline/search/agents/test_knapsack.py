@@ -16,7 +16,7 @@ def search(folder: Path, env: PruneEnv, **options: object) -> None:
     knapsack.search(env, SearchSection(agent="knapsack", episodes=4, options=options), 0, folder)
 
 
-@pytest.mark.parametrize("importance", ["taylor", "l1", "l2"])
+@pytest.mark.parametrize("importance", ["fisher", "taylor", "l1", "l2"])
 def test_the_plan_meets_the_aim_and_is_played_once_where_nothing_is_measured(tmp_path: Path, importance: str) -> None:
     env = toy_env(tmp_path)
     search(tmp_path, env, importance=importance)
