@@ -14,7 +14,7 @@ from pipeline.config import FinetuneSection
 from pipeline.data.splits import take
 from pipeline.pruning.weights import WeightLayer, kept_by_share, kept_by_sigma, strongest_weights, zeros_of
 from pipeline.records import Evaluation
-from pipeline.search.recovery import RECALIBRATION_BATCH
+from pipeline.search.recovery import RECALIBRATION_BATCH, RETRAINED
 from pipeline.subject import Subject
 from pipeline.training import fit, recalibrate_batchnorm
 
@@ -40,6 +40,11 @@ class WeightPruner:
         self._images = take(data.train, min(self._settings.images, len(data.train)), config.seed)
         self._judged = take(data.validation, min(config.search.judge_images, len(data.validation)), config.seed)
         self._episode = 0
+
+    @property
+    def network(self) -> nn.Module:
+        """As the last step left it."""
+        return self._network
 
     def begin(self, episode: int) -> None:
         self._network = copy.deepcopy(self._start)
@@ -72,10 +77,13 @@ class WeightPruner:
             return
         subject = self._subject
         few = dataclasses.replace(subject.data, train=self._images)
-        training = FinetuneSection(**settings.model_dump(include={"epochs", "batch_size", "learning_rate"}))
+        training = FinetuneSection(**settings.model_dump(include=RETRAINED))
         # Every step draws its own order of images, and the same one when the search is run again.
         seed = int(np.random.SeedSequence([subject.config.seed, self._episode, number]).generate_state(1)[0])
-        fit(self._network, few, training, seed=seed, loss=subject.loss, hold=zeros_of(self._network))
+        teacher = subject.network if training.distill else None
+        fit(
+            self._network, few, training, seed=seed, teacher=teacher, loss=subject.loss, hold=zeros_of(self._network)
+        )
 
     def _weight(self, number: int) -> torch.Tensor:
         return self._network.get_submodule(self._layers[number].name).get_parameter("weight").detach()
