@@ -135,6 +135,8 @@ class RecoverSection(Section):
     """Only for retrain: after each step of an episode as well, the weights being handed on to the next step."""
     batch_size: PositiveInt = 32
     learning_rate: Positive = 0.02
+    distill: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Only for retrain: share of the loss that comes from the dense network's logits."""
 
 
 class TimingSection(BenchSpec):
@@ -295,6 +297,8 @@ class Config(Section):
         if (kind == "weights") != (cost == "sparsity"):
             wanted = "sparsity" if kind == "weights" else "latency (or latency_ms, fps, macs)"
             raise ValueError(f"pruning.kind {kind!r} needs search.target.{wanted}, and the target is one of {cost}")
+        if self.search.recover.each_step and (kind != "weights" or self.search.recover.kind != "retrain"):
+            raise ValueError("search.recover.each_step goes with pruning.kind weights and recover.kind retrain alone")
         if kind == "weights" and self.controls not in ((), ("uniform",)):
             raise ValueError(f"controls {', '.join(self.controls)}: where weights are pruned the only one is uniform")
         return self

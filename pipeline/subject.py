@@ -24,6 +24,7 @@ from pipeline.pruning.channels import rebuild, verified
 from pipeline.pruning.costs import NetworkShape, trace_shape
 from pipeline.pruning.groups import ChannelGroup, find_groups, prunable, require_prunable
 from pipeline.pruning.importance import group_scores
+from pipeline.pruning.sensitivity import losses_alone
 from pipeline.pruning.weights import require_zeros, zero_weights
 from pipeline.records import Architecture, Evaluation, PruningPlan
 from pipeline.run_folder import write_bytes
@@ -129,6 +130,13 @@ class Subject:
         return group_scores(
             self.network, self.groups, importance, batches=batches, seed=self.config.seed, relative=relative
         )
+
+    def losses_alone(self) -> Mapping[str, float]:
+        """By how much the loss rises when half of one group alone goes, on `search.judge_images` validation images."""
+        validation = self.data.validation
+        few = take(validation, min(self.config.search.judge_images, len(validation)), self.config.seed)
+        images, labels = next(iter(few.batches(len(few))))
+        return losses_alone(self.network, self.groups, self.scores, images, labels)
 
     def slim(self, plan: PruningPlan) -> nn.Module:
         """A copy of the dense network without the plan's channels, or with zeros in place of its weights."""

@@ -30,6 +30,10 @@ PROSE = {
     "reduced": "work saved before",
     "rest": "work still to come",
     "last_action": "how much the site before lost",
+    "ms_per_channel": "what a channel costs on the device",
+    "lost_alone": "what is lost when it alone is pruned",
+    "depth": "place in the network",
+    "evenness": "how evenly its channels matter",
 }
 """Features whose name would not be plain in a sentence."""
 
@@ -121,13 +125,18 @@ def _words(asked: float, kept: float, contributions: Mapping[str, float]) -> str
     said = "kept whole" if kept == 1.0 else f"pruned to {kept:.0%}"
     if f"{asked:.0%}" != f"{kept:.0%}":
         said += f" (the policy asked for {asked:.0%})"
+    return f"{said}: {in_words(contributions)}"
+
+
+def in_words(contributions: Mapping[str, float]) -> str:
+    """Which features asked for more pruning and which for less."""
     more, less = _names(contributions, -1.0), _names(contributions, 1.0)
     if not more and not less:
-        return f"{said}: as much as the average site, no feature asked for anything else"
+        return "as much as the average site, no feature asked for anything else"
     sides = [f"{names} asked for {how}" for names, how in ((more, "more pruning"), (less, "less")) if names]
     if not more:
         sides = [f"{less} asked for less pruning"]
-    return f"{said}: {', '.join(sides)}"
+    return ", ".join(sides)
 
 
 def _names(contributions: Mapping[str, float], sign: float) -> str:

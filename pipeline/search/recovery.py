@@ -15,6 +15,8 @@ from pipeline.subject import Subject
 from pipeline.training import fit, recalibrate_batchnorm
 
 RECALIBRATION_BATCH = 128
+RETRAINED = {"epochs", "batch_size", "learning_rate", "distill"}
+"""Keys of `search.recover` that are those of a fine-tuning."""
 
 
 class Recovery:
@@ -48,5 +50,6 @@ class Recovery:
 
     def _retrain(self, slim: nn.Module) -> None:
         few = dataclasses.replace(self._subject.data, train=self._images)
-        kept = self._settings.model_dump(include={"epochs", "batch_size", "learning_rate"})
-        fit(slim, few, FinetuneSection(**kept), seed=self._subject.config.seed, loss=self._subject.loss)
+        kept = FinetuneSection(**self._settings.model_dump(include=RETRAINED))
+        teacher = self._subject.network if kept.distill else None
+        fit(slim, few, kept, seed=self._subject.config.seed, teacher=teacher, loss=self._subject.loss)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -79,6 +80,21 @@ class ToyCost(Counted):
         return CostAnswer(cost="macs", ratio=float(shares(kept) @ COST), target_ratio=BUDGET)
 
 
+class ToySubject:
+    """What agents that make whole plans ask of a network: importances that mislead, and losses that do not."""
+
+    scores: ClassVar = {name: np.arange(SIZE, dtype=float) for name in NAMES}
+
+    def scores_by(self, importance: str, *, relative: bool = True) -> dict[str, np.ndarray]:
+        """A group's channels hold what they are worth, the first to go the least of it, and then a wrong factor."""
+        edges = np.arange(SIZE + 1) / SIZE
+        held = np.diff(edges**2)
+        return {n: w * v * held for n, v, w in zip(NAMES, VALUE, (8.0, 0.5, 8.0, 0.5, 4.0, 0.5), strict=True)}
+
+    def losses_alone(self) -> dict[str, float]:
+        return dict(zip(NAMES, (0.25 * VALUE).tolist(), strict=True))
+
+
 def site_facts() -> list[SiteFacts]:
     return [
         SiteFacts(
@@ -116,6 +132,7 @@ def toy_search(folder: Path, settings: SearchSection, seed: int) -> PruneEnv:
         state=agents.state_of(settings),
         facts=site_facts(),
         grid=grid,
+        subject=ToySubject(),  # type: ignore[arg-type]
     )
     folder.mkdir(exist_ok=True)
     return PruneEnv(task, EpisodeLog(folder / "episodes.jsonl"), seed)
