@@ -12,8 +12,8 @@ from pipeline.errors import ConfigError, DamagedFileError, StorageError
 from pipeline.records import Artifact
 
 MODEL_FOLDERS = (".mlpackage", ".mlmodelc")
-PRECISION = "fp32"
-"""The precision that a search is paid for, and that a run compares itself."""
+PRECISIONS = ("fp32", "fp32-sparse")
+"""The precision that a search is paid for and that a run compares itself, also stored without zeros."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def comparable(artifacts: Sequence[Artifact]) -> list[Artifact]:
 
 
 def _candidates(artifacts: Sequence[Artifact]) -> list[Artifact]:
-    return [one for one in artifacts if (one.format, one.precision) == ("tflite", PRECISION)]
+    return [one for one in artifacts if one.format == "tflite" and one.precision in PRECISIONS]
 
 
 def _fault(artifact: Artifact) -> str:

@@ -19,11 +19,21 @@ from pipeline.report.series import (
     colour,
     distributions,
     kept_channels,
+    kept_weights,
     learning_curve,
 )
+from pipeline.report.targets import ratio_words
 from pipeline.report.trust_charts import hybrid_error_chart, staircase_charts
 
-SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "dynamic": "triangle-up", "palette6": "cross"}
+SYMBOLS = {
+    "fp32": "circle",
+    "fp16": "square",
+    "int8": "diamond",
+    "dynamic": "triangle-up",
+    "palette6": "cross",
+    "fp32-sparse": "triangle-down",
+    "fp16-sparse": "triangle-left",
+}
 DASHES = {"fp32": "solid", "fp16": "dash", "int8": "dot", "dynamic": "dashdot"}
 
 
@@ -33,6 +43,7 @@ def build_charts(results: Results, rows: tuple[Row, ...]) -> dict[str, Figure | 
         "accuracy_latency": _accuracy_latency(results, rows),
         "latency": _latency(rows),
         "kept_channels": _kept_channels(results),
+        "kept_weights": _kept_weights(results),
         "operations": _operations(results, operation_times(rows)),
         "learning_curve": _learning_curve(results),
         "hybrid_error": hybrid_error_chart(results),
@@ -156,6 +167,27 @@ def _kept_channels(results: Results) -> Figure | None:
     return {"data": [dense, *bars], "layout": layout}
 
 
+def _kept_weights(results: Results) -> Figure | None:
+    kept = kept_weights(results)
+    if kept is None:
+        return None
+    names = tuple(variant.name for variant in results.variants)
+    bars = [
+        {
+            "type": "bar",
+            "name": escape(name),
+            "x": [escape(layer) for layer in kept.layers],
+            "y": [100 * share for share in shares],
+            "marker": {"color": colour(name, names)},
+            "hovertemplate": "%{x}<br>%{fullData.name}: %{y:.1f}% of the weights<extra></extra>",
+        }
+        for name, shares in kept.kept.items()
+    ]
+    xaxis = axis("", type="category", tickangle=-60, tickfont={"size": 10})
+    layout = new_layout(xaxis=xaxis, yaxis=axis("Weights kept, %"), barmode="group", bargap=0.25)
+    return {"data": bars, "layout": layout}
+
+
 def _operations(results: Results, times: OperationTimes | str) -> Figure | None:
     if isinstance(times, str):
         return None
@@ -182,7 +214,7 @@ def _learning_curve(results: Results) -> Figure | None:
     if not points:
         return None
     shapes = ["circle" if point.kind == "explore" else "star" for point in points]
-    latency_shapes = [f"{shape}-open" if point.modelled else shape for shape, point in zip(shapes, points, strict=True)]
+    cost_shapes = [f"{shape}-open" if point.modelled else shape for shape, point in zip(shapes, points, strict=True)]
     best = {
         "type": "scatter",
         "mode": "lines",
@@ -197,12 +229,12 @@ def _learning_curve(results: Results) -> Figure | None:
         _episodes("reward", "y3", points, [point.reward for point in points], COLOUR_REWARD, shapes),
         best,
         _episodes("validation top-1", "y2", points, [_percent(p.top1) for p in points], COLOUR_ACCURACY, shapes),
-        _episodes("latency ratio", "y", points, [p.latency_ratio for p in points], COLOUR_LATENCY, latency_shapes),
+        _episodes("cost", "y", points, [p.cost_ratio for p in points], COLOUR_LATENCY, cost_shapes),
     ]
     target = results.search.target_ratio if results.search else None
     layout = new_layout(
         xaxis=axis("Episode", anchor="y"),
-        yaxis=axis("Latency / dense", domain=[0, 0.29], rangemode="tozero"),
+        yaxis=axis(ratio_words(results), domain=[0, 0.29], rangemode="tozero"),
         yaxis2=axis("Top-1, %", domain=[0.355, 0.645]),
         yaxis3=axis("Reward", domain=[0.71, 1]),
         shapes=[] if target is None else [level(target, dash="dash")],

@@ -8,10 +8,12 @@ from typing import Any
 
 from device_bench.records import Measurement
 from pipeline.report.results import STAGES, Results
-from pipeline.report.rows import Row
+from pipeline.report.rows import PLAIN, Row
+from pipeline.report.stored import SearchSummary
 from pipeline.report.table import STATUS_WORDS, method_words
+from pipeline.report.targets import points_interval, primary_rows, ratio_words, top1_lost
 from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
-from pipeline.report.verdict import PRIMARY, headline_row, negated, points_interval, primary_rows, top1_lost
+from pipeline.report.verdict import headline_row, negated
 
 SOURCE_WORDS = {
     "measured": "measured on the device at every step",
@@ -45,15 +47,19 @@ class Grid:
 
 
 def key_figures(results: Results, rows: tuple[Row, ...]) -> tuple[Tile, ...]:
-    """Pruned against dense, in four figures."""
+    """Pruned against dense, in four or five figures."""
     dense, pruned = results.variant("dense"), results.variant("pruned")
     if dense is None or pruned is None:
         return ()
     tiles = []
+    if pruned.record.weights and pruned.record.sparsity is not None:
+        left = f"{number((pruned.record.params or 0) / 1e6)} M parameters are not zero"
+        tiles.append(Tile("Sparsity", f"{percent(pruned.record.sparsity)}%", left))
     row, reference = headline_row(rows), next(iter(primary_rows(rows, "dense")), None)
+    precision = row.artifact.precision if row and row.artifact else PLAIN
     if row and row.speedup:
         bounds = f"95% interval {interval(row.speedup.ci95)}" if row.speedup.ci95 else "ratio of medians"
-        tiles.append(Tile("Speed-up, fp32", times(row.speedup.factor), bounds))
+        tiles.append(Tile(f"Speed-up, {precision}", times(row.speedup.factor), bounds))
     lost = top1_lost(results)
     if lost:
         sign = "+" if lost.difference < 0 else ""
@@ -62,10 +68,11 @@ def key_figures(results: Results, rows: tuple[Row, ...]) -> tuple[Tile, ...]:
     if row and reference and row.artifact and reference.artifact:
         before, after = reference.artifact.size_bytes, row.artifact.size_bytes
         sizes = f"from {number(before / 1e6)} MB"
-        tiles.append(Tile("File size, fp32", f"{number(after / 1e6)} MB", sizes))
+        tiles.append(Tile(f"File size, {precision}", f"{number(after / 1e6)} MB", sizes))
     if pruned.record.macs is not None and dense.record.macs:
         share = pruned.record.macs / dense.record.macs
-        tiles.append(Tile("MACs", f"{number(pruned.record.macs / 1e6)} M", f"{percent(share)}% of dense"))
+        name = "MACs without zeros" if pruned.record.weights else "MACs"
+        tiles.append(Tile(name, f"{number(pruned.record.macs / 1e6)} M", f"{percent(share)}% of dense"))
     return tuple(tiles)
 
 
@@ -74,6 +81,7 @@ def run_details(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
         "tiles": key_figures(results, rows),
         "search": _search_facts(results),
         "finalists": _finalists(results),
+        "rounds": _rounds(results),
         "stages": _stages(results),
         "measurements": _measurements(rows),
     }
@@ -83,24 +91,35 @@ def _search_facts(results: Results) -> Facts:
     search = results.search
     if search is None:
         return ()
-    greedy = search.greedy
+    greedy, ratio = search.greedy, ratio_words(results)
     found = {True: "yes", False: "no; the nearest plan is shown", None: DASH}[search.target_met]
     failed = sum(1 for episode in results.episodes if episode.failure)
     return (
         ("Agent", search.agent),
         ("Reward", search.reward),
-        ("Latency source", SOURCE_WORDS.get(search.latency_source, search.latency_source)),
+        *_of_latency(search),
         ("Episodes", f"{search.episodes:,}" + (f", {failed} failed" if failed else "")),
         ("Wall time", duration(search.wall_s)),
-        ("Dense latency in the search", _with_unit(search.dense_latency_ms, "ms")),
-        ("Target, latency / dense", DASH if search.target_ratio is None else f"{search.target_ratio:.4g}"),
+        (
+            f"Target, {ratio}",
+            DASH if search.target_ratio is None else f"{search.target_ratio:.4g}",
+        ),
         ("A finalist meets the target", found),
         (
             "The agent's own greedy plan",
-            f"latency / dense {number(greedy.ratio)}, validation top-1 {percent(greedy.top1)}%"
+            f"{ratio} {number(greedy.ratio)}, validation top-1 {percent(greedy.top1)}%"
             if greedy
             else f"{DASH} the agent gave none",
         ),
+    )
+
+
+def _of_latency(search: SearchSummary) -> Facts:
+    if search.latency_source is None:
+        return (("What is saved", "counted at every step"),)
+    return (
+        ("Latency source", SOURCE_WORDS.get(search.latency_source, search.latency_source)),
+        ("Dense latency in the search", _with_unit(search.dense_latency_ms, "ms")),
     )
 
 
@@ -113,22 +132,49 @@ def _with_unit(value: float | None, unit: str) -> str:
 
 
 def _finalists(results: Results) -> Grid | None:
+    """The best plans; with their latency, unless zeros were what was searched for."""
     if results.search is None or not results.search.finalists:
         return None
+    timed = results.search.cost != "sparsity"
+    counted = results.search.cost != "latency"
+    rows = []
+    for finalist in results.search.finalists:
+        cost = (number(finalist.cost_ratio),) if counted else ()
+        latency = (number(finalist.ratio), interval(finalist.ci95)) if timed else ()
+        top1 = percent(finalist.validation_top1)
+        rows.append((finalist.plan_id[:12], number_of(finalist.episode), *cost, *latency, top1))
+    heads = (
+        *("Plan", "Episode"),
+        *((ratio_words(results),) if counted else ()),
+        *(("Latency / dense", "95% interval") if timed else ()),
+        "Validation top-1, %",
+    )
+    title = "Finalists, measured afresh and interleaved" if timed else "Finalists, fine-tuned briefly"
+    return Grid(title, "c" + "r" * (len(heads) - 1), heads, tuple(rows))
+
+
+def _rounds(results: Results) -> Grid | None:
+    """What each round of a search over weights reached; None where there was only one."""
+    rounds = results.search.rounds if results.search else ()
+    if len(rounds) < 2:
+        return None
     return Grid(
-        title="Finalists, measured afresh and interleaved",
-        align="crrrr",
-        heads=("Plan", "Episode", "Latency / dense", "95% interval", "Validation top-1, %"),
+        title="Rounds",
+        align="lrrrrr",
+        heads=("Round", "Asked, % zero", "Reached, % zero", "Validation top-1, %", "Episodes", "Wall time"),
         rows=tuple(
             (
-                finalist.plan_id[:12],
-                number_of(finalist.episode),
-                number(finalist.ratio),
-                interval(finalist.ci95),
-                percent(finalist.validation_top1),
+                str(index),
+                percent(one.target_sparsity),
+                percent(one.sparsity),
+                percent(one.validation_top1),
+                number_of(one.episodes),
+                duration(one.wall_s),
             )
-            for finalist in results.search.finalists
+            for index, one in enumerate(rounds, start=1)
         ),
+        note="Each round starts from the network of the one before, fine-tuned in full. Validation top-1 is that of "
+        "the finalists' brief fine-tuning. The figures of episodes on this page are the last round's.",
     )
 
 
@@ -219,14 +265,14 @@ def _why_missing(measurements: list[Measurement]) -> str:
 def overview(runs: Sequence[tuple[Results, tuple[Row, ...]]]) -> Grid:
     """The fp32 variants of several runs in one table."""
     return Grid(
-        title="Overview: TFLite fp32 of every variant",
+        title="Overview: TFLite fp32 of every variant, without its zeros where it has some",
         align="lllrrrrl",
         heads=("Run", "Variant", "Device", "Top-1, %", "95% interval", "Median, ms", "Speed-up vs dense", "Checks"),
         rows=tuple(
             _overview_line(results, row)
             for results, rows in runs
             for row in rows
-            if row.artifact is None or (row.artifact.format, row.artifact.precision) == PRIMARY
+            if row.artifact is None or row in primary_rows(rows, row.variant.name)
         ),
     )
 

@@ -9,8 +9,9 @@ from device_bench.op_match import OpChanges, is_one_piece, match_ops, unexplaine
 from device_bench.records import OpTime
 from pipeline.report.details import Grid
 from pipeline.report.rows import Row
+from pipeline.report.targets import primary_rows
 from pipeline.report.text import MINUS, one_line, percent
-from pipeline.report.verdict import headline_row, primary_rows
+from pipeline.report.verdict import headline_row
 
 REST = "rest"
 SHOWN = 15

@@ -24,13 +24,23 @@ from pipeline.report.series import (
     distributions,
     hybrid_errors,
     kept_channels,
+    kept_weights,
     learning_curve,
     log_ticks,
     staircases,
 )
 from pipeline.report.table_facts import BAND
+from pipeline.report.targets import ratio_words
 
-MARKERS = {"fp32": "o", "fp16": "s", "int8": "D", "dynamic": "^", "palette6": "P"}
+MARKERS = {
+    "fp32": "o",
+    "fp16": "s",
+    "int8": "D",
+    "dynamic": "^",
+    "palette6": "P",
+    "fp32-sparse": "v",
+    "fp16-sparse": "<",
+}
 LINES = {"fp32": "-", "fp16": "--", "int8": ":", "dynamic": "-."}
 
 
@@ -40,6 +50,7 @@ def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> No
         "accuracy_latency.png": lambda: _accuracy_latency(results, rows),
         "latency.png": lambda: _latency(rows),
         "kept_channels.png": lambda: _kept_channels(results),
+        "kept_weights.png": lambda: _kept_weights(results),
         "operations.png": lambda: _operations(results, operation_times(rows)),
         "learning_curve.png": lambda: _learning_curve(results),
         "hybrid_error.png": lambda: _hybrid_error(results),
@@ -115,6 +126,19 @@ def _kept_channels(results: Results) -> Figure | None:
     return finish(figure)
 
 
+def _kept_weights(results: Results) -> Figure | None:
+    kept = kept_weights(results)
+    if kept is None:
+        return None
+    figure = new_figure(4.6)
+    axes = figure.add_subplot()
+    names = tuple(variant.name for variant in results.variants)
+    percents = {name: [100 * share for share in shares] for name, shares in kept.kept.items()}
+    _bars(axes, percents, kept.layers, names)
+    axes.set(ylabel="Weights kept, %")
+    return finish(figure)
+
+
 def _bars(axes: Axes, series: Mapping[str, Sequence[float]], places: Sequence[str], names: tuple[str, ...]) -> None:
     """One bar of each series, side by side, at each place."""
     width = 0.8 / len(series)
@@ -149,13 +173,14 @@ def _learning_curve(results: Results) -> Figure | None:
     middle.plot(*_columns(accurate), ".", color=COLOUR_ACCURACY, label="validation top-1")
     middle.set(ylabel="Validation top-1, %")
     for modelled, face in ((False, COLOUR_LATENCY), (True, "none")):
-        timed = [(p.index, p.latency_ratio) for p in points if p.latency_ratio is not None and p.modelled == modelled]
-        label = "latency from the table (a model)" if modelled else "latency, measured"
-        if timed:
-            bottom.plot(*_columns(timed), "o", ms=4, mec=COLOUR_LATENCY, mfc=face, label=label)
+        costs = [(p.index, p.cost_ratio) for p in points if p.cost_ratio is not None and p.modelled == modelled]
+        how = "measured" if results.config.search.target.cost == "latency" else "counted"
+        label = "latency from the table (a model)" if modelled else how
+        if costs:
+            bottom.plot(*_columns(costs), "o", ms=4, mec=COLOUR_LATENCY, mfc=face, label=label)
     if results.search and results.search.target_ratio is not None:
         bottom.axhline(results.search.target_ratio, color="#1f2933", linestyle="--", linewidth=1, label="target")
-    bottom.set(xlabel="Episode", ylabel="Latency / dense")
+    bottom.set(xlabel="Episode", ylabel=ratio_words(results))
     return finish(figure)
 
 

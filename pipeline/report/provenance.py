@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from device_bench.records import BenchSpec, Measurement
+from pipeline.config import PruningSection
 from pipeline.report.details import Grid
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
@@ -20,7 +21,7 @@ def provenance(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
         ("Git commit", manifest.git_commit or f"{DASH} not run from a git checkout"),
         ("Network", f"{config.model.name}, weights: {config.model.weights or 'trained in this run'}"),
         ("Data", f"{config.data.name} at {config.data.image_size} px"),
-        ("Importance, rounding", f"{config.pruning.importance}, multiples of {config.pruning.round_to}"),
+        _pruning(config.pruning),
         *((f"Machine: {key}", one_line(str(value))) for key, value in manifest.machine.items()),
     )
     versions = tuple(
@@ -28,6 +29,13 @@ def provenance(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
         for key, value in manifest.versions.items()
     )
     return {"run": run, "versions": versions, "grids": [grid for grid in (_devices(rows), _files(rows)) if grid.rows]}
+
+
+def _pruning(settings: PruningSection) -> tuple[str, str]:
+    if settings.kind == "channels":
+        return "Importance, rounding", f"{settings.importance}, multiples of {settings.round_to}"
+    least = "multiples of the layer's standard deviation" if settings.threshold == "sigma" else "shares of the layer"
+    return "Weights that go", f"the smallest, by {least}"
 
 
 def _devices(rows: tuple[Row, ...]) -> Grid:

@@ -152,7 +152,9 @@ def _unexported(run_dir: Path, done: list[str]) -> tuple[VariantRecord, ...]:
         }
         evaluation = _read(Evaluation, path.parent / "evaluation.json") if "finetune" in done else None
         relative = str(path.relative_to(run_dir))
-        variants.append(VariantRecord(name=name, plan=relative, evaluation=evaluation, groups=groups))
+        variants.append(
+            VariantRecord(name=name, plan=relative, evaluation=evaluation, groups=groups, weights=plan.weights)
+        )
     return tuple(variants)
 
 

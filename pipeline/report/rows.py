@@ -10,6 +10,7 @@ from device_bench.records import Comparison, Measurement
 from pipeline.records import Artifact
 from pipeline.report.results import ArtifactResult, Results, VariantResult
 
+PLAIN, SPARSE = "fp32", "fp32-sparse"
 Status = Literal["passed", "unchecked", "unmeasured", "rejected", "failed"]
 
 
@@ -157,9 +158,11 @@ def _speedup(row: Row, rows: list[Row], results: Results) -> Speedup | str:
 def _is_dense_twin(other: Row, row: Row) -> bool:
     if not (other.artifact and row.artifact and other.measurement and row.measurement):
         return False
+    # The dense network has no zeros to leave out: a sparse file is compared with the plain one of its precision.
+    precision = row.artifact.precision.removesuffix("-sparse")
     return (
         other.variant.name == "dense"
-        and (other.artifact.format, other.artifact.precision) == (row.artifact.format, row.artifact.precision)
+        and (other.artifact.format, other.artifact.precision) == (row.artifact.format, precision)
         and other.measurement.device.id == row.measurement.device.id
         and other.measurement.spec == row.measurement.spec
     )

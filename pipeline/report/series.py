@@ -54,6 +54,14 @@ class KeptChannels:
 
 
 @dataclass(frozen=True)
+class KeptWeights:
+    """Share of each layer's weights that each variant keeps, in the order of the network."""
+
+    layers: tuple[str, ...]
+    kept: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
 class Staircase:
     """What the layers that write a group's channels take alone, by how many channels there are."""
 
@@ -72,9 +80,10 @@ class EpisodePoint:
     best_reward: float | None
     """Of this and all earlier episodes."""
     top1: float | None
-    latency_ratio: float | None
+    cost_ratio: float | None
+    """Of the latency, the MACs or the weights that the search was paid for."""
     modelled: bool
-    """Whether the latency is the table's, not the device's."""
+    """Whether that is the latency table's answer, not the device's."""
     failure: str | None
 
 
@@ -154,6 +163,19 @@ def kept_channels(results: Results) -> KeptChannels | None:
     return KeptChannels(groups, tuple(pruned[group].channels for group in groups), kept) if kept else None
 
 
+def kept_weights(results: Results) -> KeptWeights | None:
+    zeroed = {variant.name: variant.record.weights for variant in results.variants if variant.record.weights}
+    pruned = zeroed.get("pruned")
+    if not pruned:
+        return None
+    kept = {
+        name: tuple(layers[layer].kept / layers[layer].size if layer in layers else 1.0 for layer in pruned)
+        for name, layers in zeroed.items()
+        if name != "dense"
+    }
+    return KeptWeights(tuple(pruned), kept)
+
+
 def learning_curve(results: Results) -> tuple[EpisodePoint, ...]:
     best: float | None = None
     points = []
@@ -167,7 +189,7 @@ def learning_curve(results: Results) -> tuple[EpisodePoint, ...]:
                 reward=episode.reward,
                 best_reward=best,
                 top1=episode.evaluation.top1 if episode.evaluation else None,
-                latency_ratio=_finite(episode.latency_ms, episode.dense_latency_ms),
+                cost_ratio=episode.cost_ratio if math.isfinite(episode.cost_ratio) else None,
                 modelled=episode.latency_source == "table",
                 failure=episode.failure,
             )
@@ -199,11 +221,3 @@ def staircases(results: Results) -> tuple[Staircase, ...]:
         for group, stairs in costs.items()
         if group in dearest
     )
-
-
-def _finite(latency_ms: float | None, dense_ms: float | None) -> float | None:
-    """The ratio, or None where one is unknown or the division has no finite answer."""
-    if latency_ms is None or not dense_ms:
-        return None
-    ratio = latency_ms / dense_ms
-    return ratio if math.isfinite(ratio) else None

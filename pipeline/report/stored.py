@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from device_bench.records import BenchSpec, DeviceInfo, NoiseFloor, RuntimeInfo
-from pipeline.records import EnergyResult, Evaluation
+from pipeline.records import CostName, EnergyResult, Evaluation, WeightPlan
 
 
 class Stored(BaseModel):
@@ -85,20 +85,37 @@ class RejectedPlan(Stored):
 class Finalist(Stored):
     plan_id: str
     episode: int | None = None
-    ratio: float
+    ratio: float | None
+    """Of latency, measured afresh; None where weights were pruned."""
+    cost_ratio: float
+    """Of what the search was paid for; of latency the same again."""
     ci95: tuple[float, float] | None = None
     validation_top1: float | None = None
 
 
+class Round(Stored):
+    """One round of a search over weights: what it was to reach, and what its winner reached."""
+
+    target_sparsity: float
+    sparsity: float
+    validation_top1: float
+    episodes: int
+    wall_s: float
+
+
 class GreedyResult(Stored):
     ratio: float | None = None
+    """Of what the search was paid for."""
     top1: float | None = None
 
 
 class SearchSummary(Stored):
     agent: str
     reward: str
-    latency_source: str
+    cost: CostName
+    """What the search was paid for."""
+    latency_source: str | None
+    """None where that was not latency."""
     episodes: int
     wall_s: float | None = None
     device_measurements: int | None = None
@@ -116,6 +133,8 @@ class SearchSummary(Stored):
     target_ratio: float | None = None
     target_met: bool | None = None
     finalists: tuple[Finalist, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    """Of a search over weights, in their order."""
     greedy: GreedyResult | None = None
 
 
@@ -138,7 +157,11 @@ class VariantRecord(Stored):
 
     name: str
     params: int | None = None
+    """Zero weights are not counted."""
     macs: int | None = None
+    """Those with zero weights are not counted."""
+    sparsity: float | None = None
+    """Share of zeros among the weights of convolutions and linear layers."""
     plan: str | None = None
     evaluation: Evaluation | None = None
     top1_lost: Top1Difference | None = None
@@ -146,3 +169,6 @@ class VariantRecord(Stored):
     top1_over: dict[str, Top1Difference] = {}
     """Of pruned: it less each control."""
     groups: dict[str, GroupCount] = {}
+    """Where channels were pruned."""
+    weights: dict[str, WeightPlan] = {}
+    """Where weights were pruned: of every layer."""

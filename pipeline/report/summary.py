@@ -50,6 +50,7 @@ def _search(results: Results) -> dict[str, Any] | None:
     return {
         "agent": search.agent,
         "reward": search.reward,
+        "cost": search.cost,
         "latency_source": search.latency_source,
         "episodes": search.episodes,
         "wall_s": search.wall_s,
@@ -62,6 +63,7 @@ def _search(results: Results) -> dict[str, Any] | None:
         "rejected_measurements": None if rejected is None else [line.model_dump() for line in rejected],
         "episodes_paid_by_table": paid_by_table(results),
         "energy": search.energy.model_dump() if search.energy else None,
+        "rounds": [one.model_dump() for one in search.rounds],
     }
 
 
@@ -91,6 +93,7 @@ def _variant(variant: VariantResult) -> dict[str, Any]:
         "n_images": evaluation.n_images if evaluation else None,
         "params": record.params,
         "macs": record.macs,
+        "sparsity": record.sparsity,
         "plan": record.plan,
         "artifacts": [_artifact(result) for result in variant.artifacts],
     }

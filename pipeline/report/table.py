@@ -140,10 +140,12 @@ def _size(row: Row) -> Cell:
     return Cell(number(row.artifact.size_bytes / 1e6), value=row.artifact.size_bytes)
 
 
-def _count(value: int | None, name: str) -> Cell:
+def _count(row: Row, value: int | None, name: str) -> Cell:
     if value is None:
         return _null(f"{name}: counted at export, which has not run")
-    return Cell(number(value / 1e6), value=value)
+    return Cell(
+        number(value / 1e6), "not zero" if row.variant.record.weights and row.variant.record.sparsity else "", value
+    )
 
 
 def _speedup(row: Row) -> Cell:
@@ -175,8 +177,8 @@ COLUMNS = (
     Column("peak_rss_mb", "Memory", "MB", _measured(_memory)),
     Column("energy_mj", "Energy", "mJ", _measured(_energy)),
     Column("size_bytes", "Size", "MB", _size),
-    Column("params", "Params", "M", lambda row: _count(row.variant.record.params, "Parameters")),
-    Column("macs", "MACs", "M", lambda row: _count(row.variant.record.macs, "MACs")),
+    Column("params", "Params", "M", lambda row: _count(row, row.variant.record.params, "Parameters")),
+    Column("macs", "MACs", "M", lambda row: _count(row, row.variant.record.macs, "MACs")),
 )
 
 

@@ -179,7 +179,7 @@ def paid_by_table(results: Results) -> int | None:
 
 def _search(results: Results) -> Facts:
     search = results.search
-    if search is None:
+    if search is None or search.cost == "sparsity":  # which measures nothing
         return ()
     rejected = search.rejected_measurements
     why = counted_reasons(line.reasons for line in rejected or ())

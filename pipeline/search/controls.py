@@ -37,14 +37,19 @@ def control_plan(
     min_keep: float,
     seed: int,
 ) -> PruningPlan:
-    """The control whose latency, measured in one sitting with the pruned plan, comes nearest to it."""
+    """The control whose latency, measured in one sitting with the pruned plan, comes nearest to it.
+
+    Where MACs are the target, the one whose MACs do; that is counted, and nothing is measured.
+    """
     weights = group_weights(name, grid, seed)
 
     def counts_at(share: float) -> dict[str, int]:
         return scaled_counts(grid, weights, share)
 
-    wanted = source.step(pruned).ratio
-    share = share_at(wanted, lambda s: source.step(counts_at(s)).ratio, lowest=min_keep)
+    wanted = source.step(pruned)
+    share = share_at(wanted.ratio, lambda s: source.step(counts_at(s)).ratio, lowest=min_keep)
+    if wanted.cost != "latency":
+        return recovery.plan(counts_at(share), control=name)
     candidates: list[KeepCounts] = []
     for factor in NEIGHBOURS:
         counts = counts_at(min(1.0, share * factor))

@@ -10,7 +10,14 @@ from pathlib import Path
 from torch import nn
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.pruning.weights import WeightLayer, make_weight_plan, weight_layers, zero_weights, zeros_of
+from pipeline.pruning.weights import (
+    WeightLayer,
+    make_weight_plan,
+    weight_layers,
+    weights_left,
+    zero_weights,
+    zeros_of,
+)
 from pipeline.records import PruningPlan, Record
 from pipeline.subject import Subject
 from pipeline.training import EpochReport
@@ -46,12 +53,6 @@ def open_layers(subject: Subject) -> tuple[WeightLayer, ...]:
     if not left:
         raise ModelError("pruning.skip leaves no layer to prune; name fewer")
     return left
-
-
-def weights_left(network: nn.Module, layers: Sequence[WeightLayer]) -> dict[str, int]:
-    """How many of each layer's weights are not zero."""
-    weights = {layer.name: network.get_submodule(layer.name).get_parameter("weight") for layer in layers}
-    return {name: int(weight.count_nonzero()) for name, weight in weights.items()}
 
 
 def uniform_kept(network: nn.Module, layers: Sequence[WeightLayer], sizes: int, sparsity: float) -> dict[str, int]:

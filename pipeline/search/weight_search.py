@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.errors import SearchError
 from pipeline.progress import Progress
 from pipeline.pruning.costs import trace_shape
-from pipeline.pruning.weights import WeightLayer, sparsity, weight_layers
+from pipeline.pruning.weights import WeightLayer, sparsity, weight_layers, weights_left
 from pipeline.records import Episode, PruningPlan, read_json
 from pipeline.run_folder import hash_json, write_json
 from pipeline.search import agents
@@ -29,7 +29,7 @@ from pipeline.search.rewards import make_reward
 from pipeline.search.sites import facts_of_layers
 from pipeline.search.task import accuracy_target
 from pipeline.search.weight_pruner import WeightPruner
-from pipeline.search.weight_rounds import Round, fine_tuned, open_layers, plan_of, uniform_kept, weights_left
+from pipeline.search.weight_rounds import Round, fine_tuned, open_layers, plan_of, uniform_kept
 from pipeline.subject import Subject, load_weights, save_weights
 from pipeline.training import EpochReport
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from device_bench.accuracy import paired_difference
 from pipeline.config import Config
 from pipeline.export.variant import ExportWorkers, export_variant
 from pipeline.progress import Progress
+from pipeline.pruning.costs import parameter_count, trace_shape
+from pipeline.pruning.weights import sparsity, weight_layers, weights_left
 from pipeline.records import Evaluation, PruningPlan, read_json
 from pipeline.run_folder import RunFolder, write_json
 from pipeline.subject import Subject, load_weights
@@ -48,7 +51,7 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
                 loss=subject.loss,
             )
             measured = folder.stage("baseline") if plan is None else source
-            variant = _variant(name, subject, plan, read_json(Evaluation, measured / "evaluation.json"))
+            variant = _variant(name, subject, network, plan, read_json(Evaluation, measured / "evaluation.json"))
             variants.append(variant | _compared(name, answers, config.controls))
     write_json(work / "artifacts.json", artifacts)
     write_json(work / "variants.json", variants)
@@ -71,17 +74,33 @@ def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, Any
     return {"difference": difference, "ci95": ci95, "n": len(a)}
 
 
-def _variant(name: str, subject: Subject, plan: PruningPlan | None, evaluation: Evaluation) -> dict[str, Any]:
-    counts = plan.keep_counts() if plan else {}
+def _variant(
+    name: str, subject: Subject, network: nn.Module, plan: PruningPlan | None, evaluation: Evaluation
+) -> dict[str, Any]:
     where = {"dense": None, "pruned": "finetune/plan.json"}.get(name, f"finetune/{name}/plan.json")
+    size = _size_in_weights(subject, network) if subject.config.pruning.kind == "weights" else _size(subject, plan)
+    return {"name": name, "plan": where, "evaluation": evaluation, "sparsity": sparsity(network), **size}
+
+
+def _size(subject: Subject, plan: PruningPlan | None) -> dict[str, Any]:
+    counts = plan.keep_counts() if plan else {}
     return {
-        "name": name,
         "params": subject.shape.params(counts),
         "macs": subject.shape.macs(counts),
-        "plan": where,
-        "evaluation": evaluation,
         "groups": {
             group.name: {"channels": group.channels, "kept_count": counts.get(group.name, group.channels)}
             for group in subject.groups
         },
+    }
+
+
+def _size_in_weights(subject: Subject, network: nn.Module) -> dict[str, Any]:
+    """What is not zero; a channel that has become useless still counts where its weights do."""
+    layers = weight_layers(network, subject.input_shape)
+    left = weights_left(network, layers)
+    zeros = {layer.name: layer.size - left[layer.name] for layer in layers}
+    return {
+        "params": parameter_count(network) - sum(zeros.values()),
+        "macs": trace_shape(network, (), subject.input_shape).macs_without(zeros),
+        "weights": {layer.name: {"size": layer.size, "kept": left[layer.name]} for layer in layers},
     }

@@ -215,7 +215,9 @@ class SampleRun:
             action=3,
             kept=24,
             evaluation=evaluation(accuracy, "validation"),
-            latency_ms=0.5,
+            cost="latency",
+            cost_ratio=ratio,
+            latency_ms=ratio * 0.64,
             dense_latency_ms=0.64,
             target_ratio=0.25,
             latency_source="table",
@@ -398,6 +400,7 @@ def search_summary() -> dict[str, Any]:
     return {
         "agent": "dqn",
         "reward": "latency",
+        "cost": "latency",
         "latency_source": "hybrid",
         "episodes": 55,
         "wall_s": 203.2,
@@ -430,6 +433,7 @@ def search_summary() -> dict[str, Any]:
                 "plan_id": hashlib.sha256(str(episode).encode()).hexdigest(),
                 "episode": episode,
                 "ratio": 0.21 + 0.008 * place,
+                "cost_ratio": 0.21 + 0.008 * place,
                 "ci95": [0.205 + 0.008 * place, 0.216 + 0.008 * place],
                 "validation_top1": 0.981 - 0.003 * place,
             }

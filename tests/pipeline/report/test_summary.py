@@ -18,6 +18,7 @@ def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
     assert summary["search"] == {
         "agent": "dqn",
         "reward": "latency",
+        "cost": "latency",
         "latency_source": "hybrid",
         "episodes": 55,
         "wall_s": 203.2,
@@ -30,6 +31,7 @@ def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
         "rejected_measurements": search_summary()["rejected_measurements"],
         "episodes_paid_by_table": 8,
         "energy": search_summary()["energy"],
+        "rounds": [],
     }
     (table,) = summary["latency_tables"]
     assert (table["estimator"], table["variants"], table["layers"]) == ("combined", 40, 0)
@@ -37,7 +39,7 @@ def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
     assert (final["of"], final["floor"]["floor"], final["missing"]) == ("final comparison", 0.0123, {})
     assert search["floor"] is None and "10 are needed" in search["missing"]["floor"]
     for variant in summary["variants"]:
-        assert list(variant) == ["name", "top1", "top5", "n_images", "params", "macs", "plan", "artifacts"]
+        assert list(variant) == ["name", "top1", "top5", "n_images", "params", "macs", "sparsity", "plan", "artifacts"]
         for artifact in variant["artifacts"]:
             keys = ["format", "precision", "path", "sha256", "size_bytes", "top1", "parity", "measurements"]
             assert list(artifact) == keys

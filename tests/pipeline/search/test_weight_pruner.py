@@ -11,12 +11,12 @@ import torch
 
 import models
 from pipeline.config import Config, PruningSection
-from pipeline.pruning.weights import kept_by_share, kept_by_sigma, weight_layers, zero_weights, zeros_of
+from pipeline.pruning.weights import kept_by_share, kept_by_sigma, weight_layers, weights_left, zero_weights, zeros_of
 from pipeline.search.actions import weight_amounts
 from pipeline.search.env import PruneEnv
 from pipeline.search.episodes import EpisodeLog
 from pipeline.search.weight_pruner import WeightPruner
-from pipeline.search.weight_rounds import plan_of, weights_left
+from pipeline.search.weight_rounds import plan_of
 from pipeline.search.weight_search import make_weight_task
 from pipeline.subject import save_weights
 from tests.pipeline.search.toy_weights import LAYERS, ToySubject, toy_config, toy_subject

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ModelError, SearchError
 from pipeline.progress import Silent
-from pipeline.pruning.weights import WeightLayer, sparsity, weight_layers
+from pipeline.pruning.weights import WeightLayer, sparsity, weight_layers, weights_left
 from pipeline.search.finalists import Finalist
 from pipeline.search.weight_pruner import WeightPruner
-from pipeline.search.weight_rounds import uniform_kept, weights_left
+from pipeline.search.weight_rounds import uniform_kept
 from pipeline.search.weight_search import WeightSearch, make_weight_task
 from tests.pipeline.search.toy import evaluation
 from tests.pipeline.search.toy_weights import LAYERS, toy_subject
