@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
 from pipeline.config import Positive, PositiveInt, SearchSection, Section, validate_section
 from pipeline.search.env import PruneEnv
@@ -53,7 +54,9 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
     greedy_episodes = options.pop("greedy_episodes")
     layers = {"net_arch": list(options.pop("net_arch"))}
     agent = DQN("MlpPolicy", env, policy_kwargs=layers, seed=seed, device="cpu", **options)
-    agent.learn(total_timesteps=settings.episodes * len(env.task.sites))
+    # Episodes that are given up are shorter: the search ends with its episodes, not with so many steps.
+    ends = StopTrainingOnMaxEpisodes(settings.episodes) if env.task.stop_below else None
+    agent.learn(total_timesteps=settings.episodes * len(env.task.sites), callback=ends)
     agent.save(folder / "agent.zip")
     env.kind = "greedy"
     played = [_play_greedily(env, agent) for _ in range(greedy_episodes)]
