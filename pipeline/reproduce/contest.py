@@ -35,7 +35,7 @@ from pipeline.stages import profile
 from pipeline.subject import Subject
 
 UNIFORM = "uniform"
-"""The method that searches nothing: every group keeps the same share."""
+"""Methods whose names begin so search nothing: every group keeps the same share."""
 
 
 class Pair(Section):

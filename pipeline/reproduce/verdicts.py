@@ -38,9 +38,12 @@ def _against(pair: str, rival: str, found: Accuracies) -> str:
     if not points:
         return ""
     gains = {point: statistics.fmean(ours[point]) - statistics.fmean(theirs[point]) for point in points}
+    one_seed = all(len(ours[point]) == 1 for point in points)
     behind = [f"{point:g}x" for point in points if gains[point] < -_deviation(ours[point], theirs[point])]
     each = ", ".join(f"{100 * gain:+.1f} at {point:g}x" for point, gain in gains.items())
-    verdict = f"behind by more than a standard deviation at {', '.join(behind)}" if behind else "nowhere behind"
+    by = "" if one_seed else " by more than a standard deviation"
+    verdict = f"behind{by} at {', '.join(behind)}" if behind else f"nowhere behind{by}"
+    verdict += " (one seed)" if one_seed else ""
     mean = statistics.fmean(gains.values())
     return f"{pair}: {OURS} against {rival}, points of top-1: {each}; mean {100 * mean:+.2f}; {verdict}."
 

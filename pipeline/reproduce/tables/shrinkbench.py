@@ -55,7 +55,7 @@ def _accuracy(cell: Cell, context: Context[Contest]) -> Results:
     changes = context.settings.methods[method]
     subject = context.subject(contest.contestant(pair, changes, float(cell["speedup"]), seed))
     table = contest.latency_table(pair, context)
-    found = contest.search(subject, table, context.folder, uniform=method == UNIFORM)
+    found = contest.search(subject, table, context.folder, uniform=method.startswith(UNIFORM))
     tuned = contest.tuned_accuracy(subject, found.plan, context)
     return contest.accuracy_results(subject, found, tuned, table)
 
