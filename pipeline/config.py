@@ -61,7 +61,7 @@ class BaselineSection(Section):
 
 class PruningSection(Section):
     kind: Literal["channels", "weights"] = "channels"
-    importance: Literal["l1", "l2", "taylor", "fisher", "bn_scale", "random"] = "l1"
+    importance: Literal["l1", "l2", "taylor", "fisher", "bn_scale", "random"] = "fisher"
     round_to: PositiveInt = 8
     min_keep: OpenShare = 0.1
     """Smallest share of its channels that a group keeps (rounded up to `round_to`)."""
@@ -173,7 +173,7 @@ class ProfileSection(Section):
 
 
 class SearchSection(Section):
-    agent: str = "dqn"
+    agent: str = "tradeoff"
     episodes: PositiveInt = 55
     state: Literal["simple", "per_layer", "amc", "explainable"] | None = None
     """What the agent sees; null is what suits the agent."""

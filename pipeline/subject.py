@@ -19,7 +19,7 @@ from pipeline.config import Config, FinetuneSection, PruningSection
 from pipeline.data import load_data
 from pipeline.data.splits import DataSet, Split, take
 from pipeline.errors import ModelError, StorageError
-from pipeline.evaluation import Accuracy, Loss, correct, evaluate, logits
+from pipeline.evaluation import Accuracy, Loss, correct, evaluate, logits, loss_value
 from pipeline.pruning.channels import rebuild, verified
 from pipeline.pruning.costs import NetworkShape, trace_shape
 from pipeline.pruning.groups import ChannelGroup, find_groups, prunable, require_prunable
@@ -128,7 +128,13 @@ class Subject:
         images = take(self.data.train, min(GRADIENT_IMAGES, len(self.data.train)), self.config.seed)
         batches = images.batches(GRADIENT_BATCH)
         return group_scores(
-            self.network, self.groups, importance, batches=batches, seed=self.config.seed, relative=relative
+            self.network,
+            self.groups,
+            importance,
+            batches=batches,
+            seed=self.config.seed,
+            relative=relative,
+            loss=self.loss,
         )
 
     def losses_alone(self) -> Mapping[str, float]:
@@ -136,7 +142,13 @@ class Subject:
         validation = self.data.validation
         few = take(validation, min(self.config.search.judge_images, len(validation)), self.config.seed)
         images, labels = next(iter(few.batches(len(few))))
-        return losses_alone(self.network, self.groups, self.scores, images, labels)
+        return losses_alone(
+            self.network,
+            self.groups,
+            self.scores,
+            images,
+            lambda answers: float(loss_value(self.loss, answers, labels)),
+        )
 
     def slim(self, plan: PruningPlan) -> nn.Module:
         """A copy of the dense network without the plan's channels, or with zeros in place of its weights."""

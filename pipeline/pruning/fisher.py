@@ -24,10 +24,14 @@ from torch import nn
 from pipeline.pruning.groups import ChannelGroup, Member
 
 TEMPERATURE = 4.0
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def fisher_scores(
-    network: nn.Module, groups: Sequence[ChannelGroup], batches: Iterable[tuple[torch.Tensor, torch.Tensor]]
+    network: nn.Module,
+    groups: Sequence[ChannelGroup],
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    loss: Loss | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Scores (channels,) of every group by name: the sum over its gates, which are its batch norms' outputs.
 
@@ -35,6 +39,7 @@ def fisher_scores(
 
     Args:
         batches: (images, labels), normalised; each image counts alike.
+        loss: the user's, a mean over images of (outputs, labels), which has no temperature; None is cross-entropy.
     """
     gates = {group.name: _gates(network, group) for group in groups}
     layers = {member.layer for members in gates.values() for member in members}
@@ -46,9 +51,12 @@ def fisher_scores(
     network.eval()
     try:
         for images, labels in batches:
-            logits = network(images) / TEMPERATURE
+            answers = network(images)
             network.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+            objective = (
+                nn.functional.cross_entropy(answers / TEMPERATURE, labels) if loss is None else loss(answers, labels)
+            )
+            (objective * len(labels)).backward()  # type: ignore[no-untyped-call]
             for name, output in outputs.items():
                 squares[name] = squares.get(name, 0.0) + _squared_gates(output)
             seen += len(labels)

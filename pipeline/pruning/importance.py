@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.errors import ModelError
-from pipeline.pruning.fisher import fisher_scores
+from pipeline.pruning.fisher import Loss, fisher_scores
 from pipeline.pruning.groups import ChannelGroup, Member
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -29,12 +29,14 @@ def group_scores(
     batches: Batches = (),
     seed: int = 0,
     relative: bool = True,
+    loss: Loss | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Scores (channels,) of every group by name; `batches` (images, labels) are read by taylor and fisher alone.
 
     Args:
         relative: each layer's scores over their mean; else as they are, so that groups can be told apart by them.
             Fisher's are always as they are: they are gates' of whole groups, in one unit.
+        loss: the user's, for fisher; None is cross-entropy.
     """
     if importance == "random":
         generator = np.random.default_rng(seed)
@@ -43,7 +45,7 @@ def group_scores(
         _accumulate_gradients(network, batches)
     try:
         if importance == "fisher":
-            scores = fisher_scores(network, groups, batches)
+            scores = fisher_scores(network, groups, batches, loss)
         else:
             score = _SCORES[importance]
             scores = {group.name: _group_score(network, group, score, relative=relative) for group in groups}

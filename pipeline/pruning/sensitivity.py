@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,9 +18,13 @@ SHARE = 0.5
 
 @torch.no_grad()
 def losses_alone(
-    network: nn.Module, groups: Sequence[ChannelGroup], scores: Scores, images: torch.Tensor, labels: torch.Tensor
+    network: nn.Module,
+    groups: Sequence[ChannelGroup],
+    scores: Scores,
+    images: torch.Tensor,
+    loss_of: Callable[[torch.Tensor], float],
 ) -> dict[str, float]:
-    """By how many nats the cross-entropy of these images rises when half of a group goes, in batch statistics."""
+    """By how much the loss of these images' outputs rises when half of a group goes, in batch statistics."""
     masked = copy.deepcopy(network).eval()
     for layer in masked.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -28,13 +32,10 @@ def losses_alone(
             layer.momentum = 0.0  # batch statistics, and the running ones stay as they are
     dense = {name: value.clone() for name, value in masked.state_dict().items()}
 
-    def loss() -> float:
-        return float(nn.functional.cross_entropy(masked(images), labels))
-
-    whole, risen = loss(), {}
+    whole, risen = loss_of(masked(images)), {}
     for group in groups:
         stay = strongest(scores[group.name], max(1, round(group.channels * (1.0 - SHARE))))
         mask_group(masked, group, np.setdiff1d(np.arange(group.channels), stay))
-        risen[group.name] = loss() - whole
+        risen[group.name] = loss_of(masked(images)) - whole
         masked.load_state_dict(dense)
     return risen
