@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pipeline.pruning.weights import WeightLayer
     from pipeline.subject import Subject
 
-GREEDY_EPISODES = 5
 GIVEN_UP = "the trained policy's own episodes were given up"
 
 
@@ -68,6 +67,8 @@ class PurlSettings(Section):
     """The target of each round."""
     accuracy_drop: OpenShare = 0.01
     episodes: PositiveInt = 55
+    greedy_episodes: PositiveInt = 5
+    """Played with the trained policy, and averaged."""
     retrain: RecoverSection
     judge_images: PositiveInt
     """Validation images after each layer; the end of an episode is judged on all of them."""
@@ -84,6 +85,26 @@ def retraining(images: int, learning_rate: float, batch_size: int = 32) -> Recov
     )
 
 
+def smoke_scale(network: NetworkSettings, *sparsities: float, **changes: Any) -> PurlSettings:
+    """As little as still has every kind of episode."""
+    return PurlSettings(
+        network=network,
+        sparsities=sparsities,
+        episodes=1,
+        greedy_episodes=2,
+        retrain=retraining(32, 0.01),
+        judge_images=32,
+        **changes,
+    )
+
+
+def paper_scale(network: NetworkSettings, *sparsities: float, **changes: Any) -> PurlSettings:
+    """1,000 images after each layer (3.3.2), judged by the whole split; the rate is not in the paper."""
+    return PurlSettings(
+        network=network, sparsities=sparsities, retrain=retraining(1_000, 0.01), judge_images=10_000, **changes
+    )
+
+
 def configuration(settings: PurlSettings, design: Design, seed: int) -> Config:
     return settings.network.config(
         seed,
@@ -97,7 +118,7 @@ def configuration(settings: PurlSettings, design: Design, seed: int) -> Config:
             recover=settings.retrain,
             judge_images=settings.judge_images,
             stop_below=None if settings.stop_early else 0.0,
-            options={"greedy_episodes": GREEDY_EPISODES},
+            options={"greedy_episodes": settings.greedy_episodes},
         ),
         finetune=settings.finetune or FinetuneSection(),
         controls=(),
@@ -128,6 +149,8 @@ class Round(Outcome):
     """Of each episode's last step, which dense and sparse rewards pay alike; None where it was given up."""
     episode_top1: list[float | None]
     episode_sparsity: list[float | None]
+    explored: int
+    """How many of them, the first ones, taught the agent; the greedy ones and their average follow."""
     given_up: int
     evaluations: int
     """How often a network was retrained and judged."""
@@ -195,6 +218,7 @@ def _round(
             rewards=[one.steps[-1].reward if one else None for one in whole],
             episode_top1=[one.evaluation.top1 if one and one.evaluation else None for one in whole],
             episode_sparsity=[1.0 - one.cost_ratio if one else None for one in whole],
+            explored=sum(episode.kind == "explore" for episode in episodes),
             given_up=whole.count(None),
             evaluations=sum(len(episode.steps) for episode in episodes),
             search_s=sum(sum(episode.seconds.values()) for episode in episodes),
@@ -218,7 +242,7 @@ def _search(
     from pipeline.search.weight_search import make_weight_task
 
     config = subject.config
-    expected = config.search.episodes + GREEDY_EPISODES + 1
+    expected = config.search.episodes + config.search.options["greedy_episodes"] + 1
 
     def show(episode: Episode) -> None:
         context.progress.update(in_words(episode), episode.index + 1, expected)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.reproduce.context import Context
-from pipeline.reproduce.purl import GREEDY_EPISODES, Design, PurlSettings, search_in_rounds
+from pipeline.reproduce.purl import Design, PurlSettings, search_in_rounds
 from pipeline.reproduce.table import Cell, Column, FinishedCell, Published, Results, percent
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _curves(row: str, finished: Sequence[FinishedCell]) -> list[list[float]]:
     curves = []
     for line in finished:
         if line.cell["row"] == row:
-            exploring = line.results["rewards"][: -GREEDY_EPISODES - 1]
+            exploring = line.results["rewards"][: line.results["explored"]]
             curves.append([reward for reward in exploring if reward is not None])
     return [curve for curve in curves if curve]
 

@@ -1,4 +1,4 @@
-"""The networks of PuRL's tables: equal settings, so that tables share what was trained."""
+"""The networks of PuRL's tables and the explainable poster's: equal settings, so that tables share the training."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ SMOKE = NetworkSettings(
 RESNET50_EASY = _small("resnet50", glyphs(0.3), 10, width=0.25)
 RESNET50_SMALL = _small("resnet50", glyphs(0.5), 10, width=0.25)
 WIDE_RESNET28_SMALL = _small("wide_resnet28", glyphs(0.5, train=8_000), 10, width=2)
+MOBILENET_V1_SMALL = _small("mobilenet_v1", glyphs(0.5), 12, width=0.5)
 MOBILENET_V2_SMALL = _small("mobilenet_v2", glyphs(0.5), 14)
 EFFICIENTNET_B2_SMALL = _small("efficientnet_b2", glyphs(0.5), 14, width=0.25, dropout=0.1)
 

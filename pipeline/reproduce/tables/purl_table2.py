@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.reproduce import purl_ablation
-from pipeline.reproduce.purl import FINAL, Design, PurlSettings, retraining
+from pipeline.reproduce.purl import FINAL, Design, PurlSettings, paper_scale, retraining, smoke_scale
 from pipeline.reproduce.purl_ablation import COLUMNS, Claim, judge, learning, learning_curves, scatter
 from pipeline.reproduce.purl_networks import RESNET50_PAPER, RESNET50_SMALL, SMOKE
 from pipeline.reproduce.scale import Scale
@@ -41,10 +41,7 @@ def pictures(finished: Sequence[FinishedCell]) -> Mapping[str, Figure]:
 
 
 def _scales() -> Iterator[tuple[Scale, PurlSettings]]:
-    yield (
-        Scale.smoke,
-        PurlSettings(network=SMOKE, sparsities=(SPARSITY,), episodes=2, retrain=retraining(32, 0.01), judge_images=32),
-    )
+    yield Scale.smoke, smoke_scale(SMOKE, SPARSITY)
     yield (
         Scale.small,
         PurlSettings(
@@ -54,12 +51,7 @@ def _scales() -> Iterator[tuple[Scale, PurlSettings]]:
             judge_images=256,
         ),
     )
-    yield (
-        Scale.paper,
-        PurlSettings(
-            network=RESNET50_PAPER, sparsities=(SPARSITY,), retrain=retraining(1_000, 0.01), judge_images=10_000
-        ),
-    )
+    yield Scale.paper, paper_scale(RESNET50_PAPER, SPARSITY)
 
 
 TABLE = Table(
