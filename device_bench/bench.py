@@ -9,6 +9,7 @@ from pathlib import Path
 from device_bench.assemble import NOT_ASKED, assemble
 from device_bench.device import Device, Job, Missing, ModelRun, Observer
 from device_bench.devices import open_device
+from device_bench.errors import UsageError
 from device_bench.judge import Subject
 from device_bench.modelfile import describe, is_tflite
 from device_bench.records import BenchSpec, Measurement, OpTime
@@ -80,10 +81,17 @@ def check(device: Device, path: Path, spec: BenchSpec) -> Subject:
     """
     device.check(path, spec)
     artifact, sidecar = describe(path)
-    sparse = read_graph(path).sparse_weights if is_tflite(path) else 0
+    sparse = _sparse_weights(path) if is_tflite(path) else 0
     if sidecar is None:
         return Subject(artifact=artifact, golden=None, sparse_weights=sparse)
     return Subject(artifact=artifact, golden=sidecar.golden, accuracy=sidecar.accuracy, sparse_weights=sparse)
+
+
+def _sparse_weights(path: Path) -> int:
+    try:
+        return read_graph(path).sparse_weights
+    except UsageError:  # not a whole file: the device's own runtime says so, as of any other
+        return 0
 
 
 def _measure(device: Device, subject: Subject, spec: BenchSpec, power: bool, ops: bool) -> Measurement:

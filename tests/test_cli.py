@@ -55,7 +55,7 @@ def config_file(folder: Path, **changes: Any) -> Path:
         ("models", "mobilenet_v2"),
         ("data", "glyphs"),
         ("agents", "dqn"),
-        ("exporters", "tflite: fp32, fp16, int8, dynamic"),
+        ("exporters", "tflite: fp32, fp16, int8, dynamic, fp32-sparse"),
         ("devices", "host"),
     ],
 )
@@ -70,7 +70,10 @@ TEXT_MISTAKES = {
     "no name": ("seed: 1", "name: Field required"),
     "unknown key": ("name: x\nserch: {}", "serch: unknown key; known here: baseline, bench"),
     "wrong type": ("name: x\nseed: many", "seed: Input should be a valid integer"),
-    "two targets": ("name: x\nsearch: {target: {fps: 30, latency: 0.5}}", "keep one of latency, latency_ms and fps"),
+    "two targets": (
+        "name: x\nsearch: {target: {fps: 30, latency: 0.5}}",
+        "keep one of latency, latency_ms, fps, macs, sparsity",
+    ),
     "a folder as name": ("name: a/b", "must be a plain folder name"),
 }
 
@@ -88,10 +91,14 @@ VALUE_MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
     "image too small": ({"model": {"name": "mobilenet_v2"}}, 2, "at least 32"),
     "unknown model": ({"model": {"name": "mobilnet_v2"}}, 2, "mobilenet_v2"),
     "unknown data": ({"data__name": "digit"}, 2, "digits"),
-    "unknown agent": ({"search__agent": "ppo"}, 2, "search.agent: unknown name 'ppo'; known: dqn, random, uniform"),
-    "unknown option of dqn": ({"search__options": {"gama": 1}}, 2, "search.options of dqn: gama: unknown key; known"),
-    "no layers": ({"search__options": {"net_arch": 5}}, 2, "search.options of dqn: net_arch: "),
-    "no rate": ({"search__options": {"learning_rate": "fast"}}, 2, "search.options of dqn: learning_rate: "),
+    "unknown agent": ({"search__agent": "ppo"}, 2, "search.agent: unknown name 'ppo'; known: amc, dqn,"),
+    "unknown option": ({"search__options": {"gama": 1}}, 2, "search.options of tradeoff: gama: unknown key; known"),
+    "no layers": ({"search__agent": "dqn", "search__options": {"net_arch": 5}}, 2, "search.options of dqn: net_arch: "),
+    "no rate": (
+        {"search__agent": "dqn", "search__options": {"learning_rate": "fast"}},
+        2,
+        "search.options of dqn: learning_rate: ",
+    ),
     "option of random": ({"search__agent": "random", "search__options": {"a": 1}}, 2, "known here: none"),
     "option of uniform": ({"search__agent": "uniform", "search__options": {"a": 1}}, 2, "known here: none"),
     "no such accelerator": (

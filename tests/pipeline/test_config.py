@@ -88,11 +88,11 @@ def test_an_unknown_key_is_named_with_the_known_ones(path: tuple[str, ...], key:
         ("baseline.epochs", 0, "greater than or equal to 1"),
         ("baseline.learning_rate", 0, "greater than 0"),
         ("baseline.label_smoothing", 1.0, "less than 1"),
-        ("pruning.importance", "l3", "'l1', 'l2', 'taylor', 'bn_scale' or 'random'"),
+        ("pruning.importance", "l3", "'l1', 'l2', 'taylor', 'fisher', 'bn_scale' or 'random'"),
         ("pruning.min_keep", 0, "greater than 0"),
         ("pruning.min_keep", 1, "less than 1"),
         ("search.episodes", 2.5, "valid integer"),
-        ("search.state", "amc", "'simple' or 'per_layer'"),
+        ("search.state", "all", "'simple', 'per_layer', 'amc' or 'explainable'"),
         ("search.latency_source", "guessed", "'measured', 'table' or 'hybrid'"),
         ("search.target.latency", 1.0, "less than 1"),
         ("search.target.latency", -0.5, "greater than 0"),
@@ -104,7 +104,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(path: tuple[str, ...], key:
         ("finetune.distill", 1.1, "less than or equal to 1"),
         ("export", {"tflite": ["fp16"]}, "tflite must contain fp32"),
         ("export.coreml", ["fp8"], "'palette6'"),
-        ("controls", ["best"], "'uniform' or 'random'"),
+        ("controls", ["best"], "'uniform', 'random', 'global_l1' or 'knapsack'"),
     ],
 )
 def test_a_broken_rule_gives_key_value_and_rule(key: str, value: Any, rule: str) -> None:
@@ -118,7 +118,7 @@ def test_a_broken_rule_gives_key_value_and_rule(key: str, value: Any, rule: str)
 
 
 def test_two_speeds_are_one_too_many() -> None:
-    with pytest.raises(ConfigError, match="latency and fps are given: keep one of latency, latency_ms and fps"):
+    with pytest.raises(ConfigError, match="latency and fps are given: keep one of latency, latency_ms, fps, macs, sparsity"):
         validate_config(nested(("search", "target"), {"latency": 0.5, "fps": 30}))
 
 
