@@ -24,6 +24,7 @@ RECOVER = {"kind": "retrain", "each_step": True, "images": 128}
 def weights_config() -> dict[str, Any]:
     search = {
         **tiny_config()["search"],
+        "agent": "dqn",
         "episodes": 2,
         "target": {"sparsity": 0.7, "accuracy_drop": 0.05},
         "rounds": [0.4],

@@ -55,7 +55,10 @@ def actions_of(settings: SearchSection, kind: str) -> str:
     module: Any = importlib.import_module(f"{__name__}.{settings.agent}")
     able = [one for one in module.ACTIONS if kind == "channels" or one in WEIGHT_ACTIONS]
     if not able:
-        raise ConfigError(f"search.agent: {settings.agent} makes plans of channels, and pruning.kind is {kind!r}")
+        raise ConfigError(
+            f"search.agent: {settings.agent} makes plans of channels, and pruning.kind is {kind!r}; give one that decides "
+            "layer by layer, such as dqn"
+        )
     if settings.actions is None:
         return str(able[0])
     if settings.actions not in able:

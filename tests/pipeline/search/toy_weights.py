@@ -30,6 +30,7 @@ def toy_config(pruning: dict[str, Any] | None = None, **search: Any) -> Config:
             "baseline": {"epochs": 4},
             "pruning": {"kind": "weights", **(pruning or {})},
             "search": {
+                "agent": "dqn",
                 "episodes": 2,
                 "target": {"sparsity": 0.6, "accuracy_drop": 0.05},
                 "recover": recover,
