@@ -23,7 +23,7 @@ from pipeline.evaluation import Accuracy, Loss, correct, evaluate, logits, loss_
 from pipeline.pruning.channels import rebuild, verified
 from pipeline.pruning.costs import NetworkShape, trace_shape
 from pipeline.pruning.groups import ChannelGroup, find_groups, prunable, require_prunable
-from pipeline.pruning.importance import group_scores
+from pipeline.pruning.importance import Importance, group_scores
 from pipeline.pruning.sensitivity import losses_alone
 from pipeline.pruning.weights import require_zeros, zero_weights
 from pipeline.records import Architecture, Evaluation, PruningPlan
@@ -123,7 +123,7 @@ class Subject:
         """By which of a group's channels stay."""
         return self.scores_by(self.config.pruning.importance)
 
-    def scores_by(self, importance: str, *, relative: bool = True) -> Mapping[str, NDArray[np.float64]]:
+    def scores_by(self, importance: Importance, *, relative: bool = True) -> Mapping[str, NDArray[np.float64]]:
         """Scores (channels,) of the groups that may be pruned, see `group_scores`."""
         images = take(self.data.train, min(GRADIENT_IMAGES, len(self.data.train)), self.config.seed)
         batches = images.batches(GRADIENT_BATCH)

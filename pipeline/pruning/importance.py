@@ -8,6 +8,7 @@ layer dominates because its weights are large.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.errors import ModelError
-from pipeline.pruning.fisher import Loss, fisher_scores
+from pipeline.pruning.gates import Loss, gate_scores
 from pipeline.pruning.groups import ChannelGroup, Member
 
+Importance = Literal["l1", "l2", "taylor", "fisher", "bn_scale", "random"]
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 def group_scores(
     network: nn.Module,
     groups: Sequence[ChannelGroup],
-    importance: str,
+    importance: Importance,
     *,
     batches: Batches = (),
     seed: int = 0,
@@ -35,29 +37,24 @@ def group_scores(
 
     Args:
         relative: each layer's scores over their mean; else as they are, so that groups can be told apart by them.
-            Fisher's are always as they are: they are gates' of whole groups, in one unit.
-        loss: the user's, for fisher; None is cross-entropy.
+            Those by gates are always as they are: in one unit.
+        loss: the user's, for taylor and fisher; None is cross-entropy.
     """
     if importance == "random":
         generator = np.random.default_rng(seed)
         return {group.name: generator.random(group.channels) for group in groups}
-    if importance == "taylor":
-        _accumulate_gradients(network, batches)
-    try:
-        if importance == "fisher":
-            scores = fisher_scores(network, groups, batches, loss)
-        else:
-            score = _SCORES[importance]
-            scores = {group.name: _group_score(network, group, score, relative=relative) for group in groups}
-        flat = [name for name, values in scores.items() if not values.any()]
-        if flat:
-            raise ModelError(
-                f"pruning.importance: {importance!r} says nothing about {flat[0]} (all its channels score zero: it has "
-                "no batch norm, or no gradient); choose l1 or l2, or name the group in pruning.skip"
-            )
-        return scores
-    finally:
-        network.zero_grad(set_to_none=True)
+    if importance == "taylor" or importance == "fisher":
+        scores = gate_scores(network, groups, batches, importance, loss)
+    else:
+        score = _SCORES[importance]
+        scores = {group.name: _group_score(network, group, score, relative=relative) for group in groups}
+    flat = [name for name, values in scores.items() if not values.any()]
+    if flat:
+        raise ModelError(
+            f"pruning.importance: {importance!r} says nothing about {flat[0]} (all its channels score zero: it has "
+            "no batch norm, or no gradient); choose l1 or l2, or name the group in pruning.skip"
+        )
+    return scores
 
 
 def _group_score(
@@ -101,25 +98,8 @@ def _bn_scale(layer: nn.Module) -> torch.Tensor | None:
     return layer.weight.abs()
 
 
-def _taylor(layer: nn.Module) -> torch.Tensor | None:
-    """|sum of weight x gradient| per filter: first-order change of the loss when it goes (Molchanov et al. 2019)."""
-    if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.weight.grad is None:
-        return None
-    return (layer.weight * layer.weight.grad).flatten(1).sum(dim=1).abs()
-
-
-def _accumulate_gradients(network: nn.Module, batches: Batches) -> None:
-    network.zero_grad(set_to_none=True)
-    training = network.training
-    network.eval()
-    for images, labels in batches:
-        nn.functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
-    network.train(training)
-
-
 _SCORES: dict[str, Callable[[nn.Module], torch.Tensor | None]] = {
     "l1": _l1,
     "l2": _l2,
     "bn_scale": _bn_scale,
-    "taylor": _taylor,
 }

@@ -36,14 +36,15 @@ UNITS = 10_000
 """In how many units of cost a step divides what the network that is left costs."""
 Values = Mapping[str, Mapping[int, float]]
 """Importance that each group keeps, by ascending count."""
-Importance = Literal["taylor", "fisher", "l1", "l2"]
+Importance = Literal["fisher", "taylor", "l1", "l2"]
+DEFAULT_IMPORTANCE: Importance = "taylor"
 
 
 def importance_of(subject: Subject, name: Importance) -> Scores:
     """Scores that can be added over groups: losses that go with a channel, or norms.
 
-    Fisher's is the nearest to HALP's, the squared first order of the batch norm's scale and shift. Norms say nothing
-    about the loss, and are divided by their mean in each layer.
+    HALP's is `taylor`, the squared first order of the batch norm's scale and shift. Norms say nothing about the loss,
+    and are divided by their mean in each layer.
     """
     return subject.scores_by(name, relative=name in ("l1", "l2"))
 

@@ -82,7 +82,7 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
     """
     options = validate_section(Options, settings.options, "search.options of tradeoff")
     policy = make_policy(channel_task(env, settings), options.power)
-    weights = np.zeros(1 + len(policy.names))
+    weights: Weights = np.zeros(1 + len(policy.names))
     env.play_plan(policy.plan(weights), "explore")
     rng = np.random.default_rng(seed)
     left = settings.episodes - 1

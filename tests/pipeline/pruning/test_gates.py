@@ -1,4 +1,4 @@
-"""Fisher importance is the squared derivative of each image's loss by a channel's gate."""
+"""Importances by gates: squared derivatives of the loss, of each image or of each batch, by a channel's gate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import PruningSection
-from pipeline.pruning.fisher import TEMPERATURE, fisher_scores
+from pipeline.pruning.gates import TEMPERATURE, gate_scores
 from pipeline.pruning.groups import find_groups, prunable
 from tests.pipeline.toy import SIDE, toy_data, toy_network
 
@@ -19,7 +19,9 @@ def batch(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return next(iter(toy_data().train.batches(n)))
 
 
-def slope(network: nn.Module, norm: int, channel: int, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def slope(
+    network: nn.Module, norm: int, channel: int, images: torch.Tensor, labels: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """Of each image's loss by the gate of one channel, by finite differences."""
 
     def losses(gate: float) -> torch.Tensor:
@@ -30,7 +32,7 @@ def slope(network: nn.Module, norm: int, channel: int, images: torch.Tensor, lab
 
         hook = network.get_submodule(str(norm)).register_forward_hook(close)
         with torch.no_grad():
-            found = nn.functional.cross_entropy(network(images) / TEMPERATURE, labels, reduction="none")
+            found = nn.functional.cross_entropy(network(images) / temperature, labels, reduction="none")
         hook.remove()
         return found
 
@@ -38,22 +40,27 @@ def slope(network: nn.Module, norm: int, channel: int, images: torch.Tensor, lab
 
 
 @pytest.mark.parametrize("norm", [1, 4])
-def test_it_is_what_finite_differences_of_single_images_give(norm: int) -> None:
-    network = toy_network().double().eval()
-    images, labels = batch(12)
-    groups = prunable(find_groups(network.float(), SHAPE, PruningSection(round_to=1)))
+def test_they_are_what_finite_differences_give(norm: int) -> None:
+    network = toy_network().eval()
+    groups = prunable(find_groups(network, SHAPE, PruningSection(round_to=1)))
     network.double()
-    score = fisher_scores(network, groups, [(images.double(), labels)])[str(norm - 1)]
-    expected = [float(slope(network, norm, i, images.double(), labels).square().mean()) for i in range(8)]
-    np.testing.assert_allclose(score, expected, rtol=1e-4, atol=1e-12)
+    images, labels = batch(12)
+    halves = [(images[:6].double(), labels[:6]), (images[6:].double(), labels[6:])]
+    fisher = gate_scores(network, groups, halves, "fisher")[str(norm - 1)]
+    taylor = gate_scores(network, groups, halves, "taylor")[str(norm - 1)]
+    for channel in range(8):
+        softened = torch.cat([slope(network, norm, channel, *half, TEMPERATURE) for half in halves])
+        assert fisher[channel] == pytest.approx(float(softened.square().mean()), rel=1e-4, abs=1e-12)
+        batches = torch.stack([slope(network, norm, channel, *half, 1.0).mean() for half in halves])
+        assert taylor[channel] == pytest.approx(float(batches.square().mean()), rel=1e-4, abs=1e-12)
 
 
 def test_images_count_alike_however_they_are_batched() -> None:
     network = toy_network()
     groups = prunable(find_groups(network, SHAPE, PruningSection(round_to=1)))
     images, labels = batch(12)
-    whole = fisher_scores(network, groups, [(images, labels)])
-    parts = fisher_scores(network, groups, [(images[:5], labels[:5]), (images[5:], labels[5:])])
+    whole = gate_scores(network, groups, [(images, labels)], "fisher")
+    parts = gate_scores(network, groups, [(images[:5], labels[:5]), (images[5:], labels[5:])], "fisher")
     for name, scores in whole.items():
         np.testing.assert_allclose(parts[name], scores, rtol=1e-4)
 
@@ -63,7 +70,7 @@ def test_a_channel_that_nothing_reads_is_worth_nothing() -> None:
     with torch.no_grad():
         network[3].weight[:, 2] = 0.0  # type: ignore[index]
     groups = prunable(find_groups(network, SHAPE, PruningSection(round_to=1)))
-    score = fisher_scores(network, groups, [batch(12)])["0"]
+    score = gate_scores(network, groups, [batch(12)], "fisher")["0"]
     assert score[2] == 0.0 and (np.delete(score, 2) > 0.0).all()
 
 
@@ -72,6 +79,6 @@ def test_the_network_is_left_as_it_was() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     groups = prunable(find_groups(network, SHAPE, PruningSection(round_to=1)))
     network.train()
-    fisher_scores(network, groups, [batch(12)])
+    gate_scores(network, groups, [batch(12)], "fisher")
     assert network.training and all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
