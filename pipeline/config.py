@@ -264,6 +264,9 @@ class ExportSection(Section):
         return self
 
 
+ControlName = Literal["uniform", "random", "global_l1", "knapsack"]
+
+
 class Config(Section):
     """One run. See docs/configuration.md for every key in prose."""
 
@@ -282,7 +285,7 @@ class Config(Section):
     bench: BenchSection = BenchSection()
     finetune: FinetuneSection = FinetuneSection()
     export: ExportSection = ExportSection()
-    controls: Annotated[tuple[Literal["uniform", "random"], ...], Distinct] = ("uniform",)
+    controls: Annotated[tuple[ControlName, ...], Distinct] = ("uniform",)
 
     @field_validator("name")
     @classmethod
@@ -301,6 +304,12 @@ class Config(Section):
             raise ValueError("search.recover.each_step goes with pruning.kind weights and recover.kind retrain alone")
         if kind == "weights" and self.controls not in ((), ("uniform",)):
             raise ValueError(f"controls {', '.join(self.controls)}: where weights are pruned the only one is uniform")
+        made = [name for name in self.controls if name in ("global_l1", "knapsack")]
+        if made and cost == "latency" and self.search.latency_source == "measured":
+            raise ValueError(
+                f"controls {', '.join(made)}: made from what many plans cost, and search.latency_source 'measured' "
+                "would time each of them; set table or hybrid"
+            )
         return self
 
     def device_specs(self) -> tuple[str, ...]:

@@ -99,13 +99,13 @@ def _search_channels(subject: Subject, folder: RunFolder, work: Path, progress: 
         winner = finalists[0]
         write_json(work / "plan.json", recovery.plan(winner.plan, agent=config.search.agent, episode=winner.episode))
         _write_controls(
-            config, work, progress, winner.plan, grid=grid, recovery=recovery, source=source, meter=meters[0]
+            subject, work, progress, winner.plan, grid=grid, recovery=recovery, source=source, meter=meters[0]
         )
     write_json(work / "summary.json", _summary(config, log.episodes, finalists) | _of_latency(meters, tables, source))
 
 
 def _write_controls(
-    config: Config,
+    subject: Subject,
     work: Path,
     progress: Progress,
     pruned: Mapping[str, int],
@@ -116,18 +116,9 @@ def _write_controls(
     meter: LatencyMeter,
 ) -> None:
     (work / "controls").mkdir(exist_ok=True)
-    for name in config.controls:
+    for name in subject.config.controls:
         progress.update(f"control {name}")
-        plan = control_plan(
-            name,
-            pruned,
-            grid=grid,
-            recovery=recovery,
-            source=source,
-            meter=meter,
-            min_keep=config.pruning.min_keep,
-            seed=config.seed,
-        )
+        plan = control_plan(name, pruned, subject=subject, grid=grid, recovery=recovery, source=source, meter=meter)
         write_json(work / "controls" / f"{name}.json", plan)
 
 

@@ -2,19 +2,23 @@
 
 A round must cut the cost to a share of what it was. For each group the largest count that alone does so, by the table,
 is a proposal; each is judged after the recovery that the search's `recover` says (its short-term fine-tuning), and the
-most accurate one is kept (algorithm 1). Departures: NetAdapt judges a proposal of every group in every round, hundreds
-for a network; here `search.episodes` bounds them. So a round judges some of the groups, those first that have waited
-longest; how much it cuts follows from the rounds that can be paid for, and is less where too few groups could do it
-alone; what is left to cut when all are spent is cut from all groups in proportion.
+most accurate one is kept (algorithm 1).
+
+Departures. NetAdapt judges a proposal of every group in every round, hundreds for a network; here `search.episodes`
+bounds them. So only the first round judges all groups; in later ones those go first that hurt least when they were
+judged last, until the best of the round hurts less than the next one did (lazy evaluation, Minoux 1978). How much a
+round cuts follows from the rounds that can be paid for, and is less where too few groups could do it alone. What is
+left to cut when all are spent is cut from all groups in proportion.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.config import PositiveInt, SearchSection, Section, validate_section
+from pipeline.config import SearchSection, Section, validate_section
 from pipeline.records import Evaluation, Record
 from pipeline.run_folder import append_json_line, read_json_lines, write_json
 from pipeline.search.cost import KeepCounts
@@ -28,9 +32,18 @@ PLAYED = 3
 """How often the plan is played at most: again where measuring corrected the table."""
 
 
+PER_ROUND = 2
+"""Judgements that a later round is expected to take."""
+ABLE = 5
+"""Groups that can make the cut of a round alone, at least."""
+Harm = tuple[float, float]
+"""By how much top-1 falls, and the loss rises."""
+NOTHING: Harm = (-math.inf, -math.inf)
+"""Of a group that was not judged yet: it comes first."""
+
+
 class Options(Section):
-    proposals: PositiveInt = 5
-    """Groups that are compared in one round, if there are as many; NetAdapt compares all."""
+    """It has none."""
 
 
 class Judged(Record):
@@ -68,45 +81,46 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
     Raises:
         ConfigError: an option that the agent does not have, or a latency source that cannot be asked so often.
     """
-    options = validate_section(Options, settings.options, "search.options of greedy")
+    validate_section(Options, settings.options, "search.options of greedy")
     task = channel_task(env, settings)
     judge = Judge(env.task.pruner, folder / "proposals.jsonl")
-    plan = _cut(task, judge, options.proposals, settings.episodes)
+    plan = _cut(task, judge, settings.episodes)
     write_json(folder / "evaluations.json", {"evaluations": len(judge.asked)})
     play_until_settled(env, lambda: scaled_within(task.grid, task.cost, plan), PLAYED)
 
 
-def _cut(task: ChannelTask, judge: Judge, compared: int, most: int) -> dict[str, int]:
+def _cut(task: ChannelTask, judge: Judge, most: int) -> dict[str, int]:
     """The plan after as many rounds as meet the aim, or as `most` judgements pay for."""
     plan = {name: counts[-1] for name, counts in task.grid.items()}
-    turn = dict.fromkeys(task.grid, 0)
-    """The judgement after which each group was judged last."""
-    spent = 0
+    now, spent = judge(plan), 1
+    harm: dict[str, Harm] = {}  # of each group's proposal, when it was judged last
     while spent < most and (cost := task.cost(plan)) > 1.0:
-        rounds = max(1, (most - spent) // compared)
-        proposals = _proposals(task, plan, cost, cost ** (1.0 - 1.0 / rounds), compared)
+        rounds = max(1, (most - spent - (len(plan) - len(harm))) // PER_ROUND)
+        proposals = _proposals(task, plan, cost, cost ** (1.0 - 1.0 / rounds))
         judged: dict[str, Evaluation] = {}
-        for name in sorted(proposals, key=turn.__getitem__)[: min(compared, most - spent)]:
+        for name in sorted(proposals, key=lambda name: harm.get(name, NOTHING)):
+            if spent == most or (judged and min(harm[one] for one in judged) <= harm.get(name, NOTHING)):
+                break
             spent += 1
-            turn[name] = spent
             judged[name] = judge(plan | {name: proposals[name]})
+            harm[name] = now.top1 - judged[name].top1, judged[name].loss - now.loss
         if not judged:
             break
-        best = max(judged, key=lambda name: (judged[name].top1, -judged[name].loss))
-        plan[best] = proposals[best]
+        best = min(judged, key=harm.__getitem__)
+        plan[best], now = proposals[best], judged[best]
     return plan
 
 
-def _proposals(task: ChannelTask, plan: KeepCounts, cost: float, wanted: float, compared: int) -> dict[str, int]:
+def _proposals(task: ChannelTask, plan: KeepCounts, cost: float, wanted: float) -> dict[str, int]:
     """For each group that can bring the cost to `wanted` alone, the largest count that does.
 
-    Where fewer than `compared` can, the cut is the largest that so many can make.
+    Where fewer than `ABLE` can, the cut is the largest that so many can make.
     """
     smallest = {name: task.cost({**plan, name: counts[0]}) for name, counts in task.grid.items()}
     able = sorted(reached for reached in smallest.values() if reached < cost)
     if not able:
         return {}
-    wanted = max(wanted, able[min(compared, len(able)) - 1])
+    wanted = max(wanted, able[min(ABLE, len(able)) - 1])
     return {
         name: next(
             count

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from pipeline.config import PositiveInt, SearchSection, Section, validate_section
 from pipeline.search.env import PruneEnv
-from pipeline.search.knapsack import STEPS, Importance, importance_of, kept_importance, knapsack_plan
+from pipeline.search.knapsack import (
+    DEFAULT_IMPORTANCE,
+    STEPS,
+    Importance,
+    importance_of,
+    kept_importance,
+    knapsack_plan,
+)
 from pipeline.search.whole_plans import channel_task, play_until_settled
 
 ACTIONS = ("around_target",)
@@ -14,7 +21,7 @@ STATE = "simple"
 
 
 class Options(Section):
-    importance: Importance = "fisher"
+    importance: Importance = DEFAULT_IMPORTANCE
     """What a channel is worth; which of a group's channels stay is decided by `pruning.importance`."""
     steps: PositiveInt = STEPS
     """Budgets from the dense network's cost to the target."""

@@ -11,10 +11,9 @@ from pipeline.search.env import PruneEnv
 from tests.pipeline.search.toy import ratio, toy_env
 
 
-def search(folder: Path, episodes: int, proposals: int = 3) -> PruneEnv:
+def search(folder: Path, episodes: int) -> PruneEnv:
     env = toy_env(folder)
-    settings = SearchSection(agent="greedy", episodes=episodes, options={"proposals": proposals})
-    greedy.search(env, settings, 0, folder)
+    greedy.search(env, SearchSection(agent="greedy", episodes=episodes), 0, folder)
     return env
 
 
@@ -30,7 +29,7 @@ def test_it_takes_the_group_whose_channels_are_worth_nothing(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("episodes", [1, 2, 5, 12])
 def test_it_judges_no_more_than_it_may_and_says_how_many(tmp_path: Path, episodes: int) -> None:
-    env = search(tmp_path, episodes, proposals=2)
+    env = search(tmp_path, episodes)
     lines = (tmp_path / "proposals.jsonl").read_text().splitlines()
     assert evaluations(tmp_path) == len(lines) <= episodes
     assert ratio(env.log.last.plan) <= 0.45
@@ -42,7 +41,7 @@ def test_a_search_that_is_run_again_judges_nothing_again(tmp_path: Path, monkeyp
     whole = path.read_text()
     env = toy_env(tmp_path)
     monkeypatch.setattr(env.task.pruner, "finish", lambda kept: pytest.fail(f"{kept} is judged again"))
-    greedy.search(env, SearchSection(agent="greedy", episodes=6, options={"proposals": 3}), 0, tmp_path)
+    greedy.search(env, SearchSection(agent="greedy", episodes=6), 0, tmp_path)
     assert env.log.last.plan == plan and path.read_text() == whole
     path.write_text(whole.splitlines(keepends=True)[0])  # killed after the first
     assert search(tmp_path, episodes=6).log.last.plan == plan and path.read_text() == whole
