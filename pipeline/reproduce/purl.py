@@ -78,11 +78,9 @@ class PurlSettings(Section):
     """After each round; None leaves the network as the last layer's retraining left it."""
 
 
-def retraining(images: int, learning_rate: float, batch_size: int = 32) -> RecoverSection:
+def retraining(images: int, learning_rate: float) -> RecoverSection:
     """One epoch over so many images after each layer."""
-    return RecoverSection(
-        kind="retrain", each_step=True, images=images, learning_rate=learning_rate, batch_size=batch_size
-    )
+    return RecoverSection(kind="retrain", each_step=True, images=images, learning_rate=learning_rate)
 
 
 def smoke_scale(network: NetworkSettings, *sparsities: float, **changes: Any) -> PurlSettings:

@@ -43,8 +43,8 @@ SMOKE = NetworkSettings(
     data=DataSection(name="digits", image_size=32),
     baseline=BaselineSection(epochs=2, learning_rate=0.1),
 )
-RESNET50_EASY = _small("resnet50", glyphs(0.3), 10, width=0.25)
-RESNET50_SMALL = _small("resnet50", glyphs(0.5), 10, width=0.25)
+RESNET50_EASY = _small("resnet50", glyphs(0.3), 30, width=0.25)
+RESNET50_SMALL = _small("resnet50", glyphs(0.5), 30, width=0.25)
 WIDE_RESNET28_SMALL = _small("wide_resnet28", glyphs(0.5, train=8_000), 10, width=2)
 MOBILENET_V1_SMALL = _small("mobilenet_v1", glyphs(0.5), 12, width=0.5)
 MOBILENET_V2_SMALL = _small("mobilenet_v2", glyphs(0.5), 14)

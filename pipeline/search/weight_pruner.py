@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from pipeline.config import FinetuneSection
-from pipeline.data.splits import take
+from pipeline.data.splits import Split, take
+from pipeline.errors import TrainingError
 from pipeline.pruning.weights import WeightLayer, kept_by_share, kept_by_sigma, strongest_weights, zeros_of
 from pipeline.records import Evaluation
 from pipeline.search.recovery import RECALIBRATION_BATCH, RETRAINED
@@ -56,34 +57,42 @@ class WeightPruner:
 
     def prune(self, number: int, kept: int) -> Evaluation:
         self._zero(number, kept)
-        self._recover(number, retrain=self._settings.each_step)
-        return self._subject.evaluate(self._network, self._judged)
+        return self._recovered(number, self._judged, retrain=self._settings.each_step)
 
     def finish(self, kept: Mapping[str, int]) -> Evaluation:
         last = len(self._layers) - 1
         self._zero(last, kept[self._layers[last].name])
-        self._recover(last, retrain=True)
-        return self._subject.evaluate(self._network, self._subject.data.validation)
+        return self._recovered(last, self._subject.data.validation, retrain=True)
 
     @torch.no_grad()
     def _zero(self, number: int, kept: int) -> None:
         weight = self._weight(number)
         weight.mul_(strongest_weights(weight, kept))
 
-    def _recover(self, number: int, *, retrain: bool) -> None:
-        settings = self._settings
-        if settings.kind == "batchnorm" or not retrain:
-            recalibrate_batchnorm(self._network, (batch for batch, _ in self._images.batches(RECALIBRATION_BATCH)))
-            return
+    def _recovered(self, number: int, split: Split, *, retrain: bool) -> Evaluation:
+        """Retrain, or recalibrate batch norm, and judge.
+
+        A retraining that diverges is undone, and batch norm recalibrated: a network of which next to nothing is left is
+        a bad plan, and no reason to end the search.
+        """
+        if retrain and self._settings.kind == "retrain":
+            before = copy.deepcopy(self._network.state_dict())
+            try:
+                self._retrain(number)
+                return self._subject.evaluate(self._network, split)
+            except TrainingError:
+                self._network.load_state_dict(before)
+        recalibrate_batchnorm(self._network, (batch for batch, _ in self._images.batches(RECALIBRATION_BATCH)))
+        return self._subject.evaluate(self._network, split)
+
+    def _retrain(self, number: int) -> None:
         subject = self._subject
         few = dataclasses.replace(subject.data, train=self._images)
-        training = FinetuneSection(**settings.model_dump(include=RETRAINED))
+        training = FinetuneSection(**self._settings.model_dump(include=RETRAINED))
         # Every step draws its own order of images, and the same one when the search is run again.
         seed = int(np.random.SeedSequence([subject.config.seed, self._episode, number]).generate_state(1)[0])
         teacher = subject.network if training.distill else None
-        fit(
-            self._network, few, training, seed=seed, teacher=teacher, loss=subject.loss, hold=zeros_of(self._network)
-        )
+        fit(self._network, few, training, seed=seed, teacher=teacher, loss=subject.loss, hold=zeros_of(self._network))
 
     def _weight(self, number: int) -> torch.Tensor:
         return self._network.get_submodule(self._layers[number].name).get_parameter("weight").detach()

@@ -66,6 +66,14 @@ def test_a_walk_leaves_what_it_says_and_its_zeros_stay_through_the_retraining(fo
     assert weights_left(subject.network, layers) == LAYERS  # where episodes start from is left alone
 
 
+def test_a_retraining_that_diverges_is_undone_and_the_search_goes_on(folder: Path) -> None:
+    _, pruner = pruner_of(folder, recover={**toy_config().search.recover.model_dump(), "learning_rate": 1e30})
+    kept = walk(pruner, 1.0)
+    network = network_of(pruner)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+    assert {name: int(network.get_submodule(name).get_parameter("weight").count_nonzero()) for name in LAYERS} == kept
+
+
 def test_what_goes_of_a_layer_is_decided_after_the_layers_before_were_retrained(folder: Path) -> None:
     subject, pruner = pruner_of(folder)
     before = kept_by_sigma(subject.network.get_submodule("3").get_parameter("weight"), 1.0)
