@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_a_network_below_chance_is_given_up_and_none_left_is_an_error(
     with pytest.raises(SearchError, match=r"every episode was given up: after some layer top-1 was below 33\.33%"):
         search.run()
     assert {episode["failure"] for episode in log(tmp_path)} == {"given up after 0: top-1 33.00%, below 33.33%"}
+
+
+def test_episodes_that_are_given_up_count_as_episodes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PuRL, Algorithm 1: the training ends after so many episodes, however short they are."""
+    accuracies = itertools.cycle((0.9, 0.9, 0.2))
+    monkeypatch.setattr(WeightPruner, "prune", lambda *_: evaluation(next(accuracies)))
+    search_in(tmp_path, folder, episodes=6).run()
+    explored = [episode for episode in log(tmp_path) if episode["kind"] == "explore"]
+    assert len(explored) == 6 and {bool(episode["failure"]) for episode in explored} == {True, False}
 
 
 @pytest.mark.parametrize("threshold", ["sigma", "share"])
