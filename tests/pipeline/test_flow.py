@@ -73,7 +73,7 @@ def test_it_leaves_what_the_design_names(finished: Path) -> None:
         "profile/measurements.jsonl",
         "search/episodes.jsonl",
         "search/plan.json",
-        "search/agent.zip",
+        "search/policy.json",
         "finetune/model.safetensors",
         "finetune/plan.json",
         "finetune/evaluation.json",
