@@ -37,7 +37,7 @@ def run(settings: Removal, importance: str, seed: int, context: Context[Any]) ->
     from pipeline.pruning.channels import make_plan
     from pipeline.search.uniform import round_grid, uniform_counts
 
-    pruning = PruningSection(importance=importance, round_to=1, min_keep=MIN_KEEP)
+    pruning = PruningSection.model_validate({"importance": importance, "round_to": 1, "min_keep": MIN_KEEP})
     config = settings.network.config(seed, pruning=pruning)
     subject = context.subject(config)
     grid, dense_macs = round_grid(subject.groups, pruning), subject.shape.macs({})

@@ -31,8 +31,10 @@ class Settings(Section):
 
 
 def cells(settings: Settings, seeds: int) -> Sequence[Cell]:
-    removal = [{"part": "removal", "importance": one, "seed": seed} for seed in range(seeds) for one in IMPORTANCES]
-    learned = [{"part": "policy", "policy": one, "seed": seed} for seed in range(seeds) for one in OPTIONS]
+    removal: list[Cell] = [
+        {"part": "removal", "importance": one, "seed": seed} for seed in range(seeds) for one in IMPORTANCES
+    ]
+    learned: list[Cell] = [{"part": "policy", "policy": one, "seed": seed} for seed in range(seeds) for one in OPTIONS]
     return [*removal, *learned]
 
 
