@@ -27,6 +27,7 @@ def check_names(config: Config) -> None:
             form = "" if key == "search.agent" else ", or your own as module:callable or path/to/file.py:callable"
             raise ConfigError(f"{key}: unknown name {name!r}; known: {', '.join(known)}{form}")
     agents.check_options(config.search)
+    agents.actions_of(config.search, config.pruning.kind)
 
 
 def check_devices(config: Config) -> None:

@@ -6,8 +6,6 @@ import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.config import SearchSection
-from pipeline.errors import ConfigError
 from pipeline.records import Episode
 from pipeline.search.cost import AIM, KeepCounts
 from pipeline.search.env import PruneEnv
@@ -29,19 +27,10 @@ class ChannelTask:
     cost: Cost
 
 
-def channel_task(env: PruneEnv, settings: SearchSection) -> ChannelTask:
-    """What a whole plan is made from.
-
-    Raises:
-        ConfigError: every question about a cost would be a measurement.
-    """
-    if settings.target.cost == "latency" and settings.latency_source == "measured":
-        raise ConfigError(
-            f"search.latency_source: {settings.agent} asks what thousands of plans cost, and 'measured' would export "
-            "and time each of them; set table or hybrid"
-        )
+def channel_task(env: PruneEnv) -> ChannelTask:
+    """What a whole plan is made from; `agents.actions_of` refuses where it cannot be made."""
     task = env.task
-    assert task.grid is not None and task.subject is not None, "agents.actions_of refuses these agents for weights"
+    assert task.grid is not None and task.subject is not None
     return ChannelTask(task.grid, task.subject, lambda kept: task.cost.step(kept).of_aim)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from pipeline.config import SearchSection
+from pipeline.config import SearchSection, TargetSection
+from pipeline.errors import ConfigError
 from pipeline.search import agents
 from tests.contracts import toy_search
 from tests.contracts.toy_search import best_reward, reward, shares
@@ -67,6 +68,24 @@ def test_equal_seeds_play_equal_searches(tmp_path: Path, agent: str, which: int)
     )
     assert first == again
     assert [episode["plan"] for episode in first] != [episode["plan"] for episode in other]
+
+
+@pytest.mark.parametrize("agent", agents.names())
+def test_what_it_cannot_do_is_refused_before_any_work(agent: str) -> None:
+    """Weights, by agents that make plans of channels; measuring every answer, by those that ask thousands."""
+    module = importlib.import_module(f"pipeline.search.agents.{agent}")
+    measured = SearchSection(agent=agent, latency_source="measured")
+    if getattr(module, "ASKS_OFTEN", False):
+        with pytest.raises(ConfigError, match=rf"search\.latency_source: {agent} asks .* set table or hybrid"):
+            agents.actions_of(measured, "channels")
+    else:
+        assert agents.actions_of(measured, "channels") == module.ACTIONS[0]
+    settings = SearchSection(agent=agent, target=TargetSection(sparsity=0.5))
+    if not set(module.ACTIONS) & set(agents.WEIGHT_ACTIONS):
+        with pytest.raises(ConfigError, match=rf"search\.agent: {agent} makes plans of channels"):
+            agents.actions_of(settings, "weights")
+    else:
+        assert agents.actions_of(settings, "weights") in module.ACTIONS
 
 
 def test_the_toy_has_a_best_plan_that_keeps_what_is_worth_keeping() -> None:

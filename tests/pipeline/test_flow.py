@@ -246,7 +246,7 @@ def test_until_stops_there(tmp_path: Path) -> None:
 def test_every_latency_source_reaches_the_end_of_the_search(tmp_path: Path, source: str) -> None:
     folder = tmp_path / "run"
     target = {"latency_ms": 0.03, "accuracy_drop": 0.02}
-    search = {**tiny_config()["search"], "latency_source": source, "target": target}
+    search = {**tiny_config()["search"], "latency_source": source, "target": target, "agent": "dqn"}
     again(folder, changes={"search": search, "device": "fake://lab?ms_per_mb=1"}, until="search")
     summary = json.loads((folder / "search" / "summary.json").read_text())
     assert summary["latency_source"] == source

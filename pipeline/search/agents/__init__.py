@@ -1,9 +1,9 @@
 """Agents, one file each; the file name is the registry name.
 
 Each has `Options`, what it takes from `search.options`; `ACTIONS`, the kinds of `search.actions` that it can take, its
-own choice first; `STATE`, the state that suits it; and `search(env, settings, seed, folder)`: it plays episodes in the
-environment, which logs them, and leaves what it learned in `folder`. What wins is chosen from the log, the same way for
-every agent.
+own choice first; `STATE`, the state that suits it; `ASKS_OFTEN`, if it asks what thousands of plans cost; and
+`search(env, settings, seed, folder)`: it plays episodes in the environment, which logs them, and leaves what it learned
+in `folder`. What wins is chosen from the log, the same way for every agent.
 """
 
 from __future__ import annotations
@@ -56,8 +56,14 @@ def actions_of(settings: SearchSection, kind: str) -> str:
     able = [one for one in module.ACTIONS if kind == "channels" or one in WEIGHT_ACTIONS]
     if not able:
         raise ConfigError(
-            f"search.agent: {settings.agent} makes plans of channels, and pruning.kind is {kind!r}; give one that decides "
-            "layer by layer, such as dqn"
+            f"search.agent: {settings.agent} makes plans of channels, and pruning.kind is {kind!r}; give one that "
+            "decides layer by layer, such as dqn"
+        )
+    often = getattr(module, "ASKS_OFTEN", False)
+    if often and settings.target.cost == "latency" and settings.latency_source == "measured":
+        raise ConfigError(
+            f"search.latency_source: {settings.agent} asks what thousands of plans cost, and 'measured' would export "
+            "and time each of them; set table or hybrid, or give an agent that decides group by group, such as dqn"
         )
     if settings.actions is None:
         return str(able[0])

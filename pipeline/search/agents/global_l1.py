@@ -12,6 +12,7 @@ from pipeline.search.whole_plans import channel_task, first_within, play_until_s
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+ASKS_OFTEN = True
 
 
 class Options(Section):
@@ -26,6 +27,6 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
         ConfigError: an option that the agent does not have, or a latency source that cannot be asked so often.
     """
     options = validate_section(Options, settings.options, "search.options of global_l1")
-    task = channel_task(env, settings)
+    task = channel_task(env)
     threshold = GlobalThreshold(task.subject, task.grid, options.p)
     play_until_settled(env, lambda: first_within(threshold.counts, STEPS, task.cost), settings.episodes)

@@ -28,6 +28,7 @@ from pipeline.search.whole_plans import ChannelTask, channel_task, play_until_se
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+ASKS_OFTEN = True
 PLAYED = 3
 """How often the plan is played at most: again where measuring corrected the table."""
 
@@ -82,7 +83,7 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
         ConfigError: an option that the agent does not have, or a latency source that cannot be asked so often.
     """
     validate_section(Options, settings.options, "search.options of greedy")
-    task = channel_task(env, settings)
+    task = channel_task(env)
     judge = Judge(env.task.pruner, folder / "proposals.jsonl")
     plan = _cut(task, judge, settings.episodes)
     write_json(folder / "evaluations.json", {"evaluations": len(judge.asked)})

@@ -18,6 +18,7 @@ from pipeline.search.whole_plans import channel_task, play_until_settled
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+ASKS_OFTEN = True
 
 
 class Options(Section):
@@ -34,6 +35,6 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
         ConfigError: an option that the agent does not have, or a latency source that cannot be asked so often.
     """
     options = validate_section(Options, settings.options, "search.options of knapsack")
-    task = channel_task(env, settings)
+    task = channel_task(env)
     values = kept_importance(task.grid, task.subject.scores, importance_of(task.subject, options.importance))
     play_until_settled(env, lambda: knapsack_plan(values, task.cost, steps=options.steps), settings.episodes)

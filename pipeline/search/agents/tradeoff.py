@@ -33,6 +33,7 @@ from pipeline.search.whole_plans import ChannelTask, channel_task
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+ASKS_OFTEN = True
 POWER = "power"
 """The first weight: of the common power's logarithm."""
 Weights = NDArray[np.float64]
@@ -81,7 +82,7 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
         ConfigError: an option that the agent does not have, or a latency source that cannot be asked so often.
     """
     options = validate_section(Options, settings.options, "search.options of tradeoff")
-    policy = make_policy(channel_task(env, settings), options.power)
+    policy = make_policy(channel_task(env), options.power)
     weights: Weights = np.zeros(1 + len(policy.names))
     env.play_plan(policy.plan(weights), "explore")
     rng = np.random.default_rng(seed)

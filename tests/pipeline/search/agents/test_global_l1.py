@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import SearchSection
-from pipeline.errors import ConfigError
 from pipeline.search.agents import global_l1
 from tests.pipeline.search.toy import ratio, toy_env
 
@@ -16,9 +15,3 @@ def test_the_plan_meets_the_aim_and_is_played_once_where_nothing_is_measured(tmp
     global_l1.search(env, SearchSection(agent="global_l1", options={"p": p}), 0, tmp_path)
     assert len(env.log.episodes) == 1
     assert 0.2 < ratio(env.log.last.plan) <= 0.45
-
-
-def test_a_source_that_measures_every_answer_is_refused(tmp_path: Path) -> None:
-    settings = SearchSection(agent="global_l1", latency_source="measured")
-    with pytest.raises(ConfigError, match=r"search\.latency_source: global_l1 asks .* set table or hybrid"):
-        global_l1.search(toy_env(tmp_path), settings, 0, tmp_path)
