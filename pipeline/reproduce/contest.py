@@ -1,4 +1,4 @@
-"""One method at one operating point: search a plan by the latency table, fine-tune, test; later, measure.
+"""One channel method at one operating point: search a plan by the latency table, fine-tune, test; later, measure.
 
 Every method gets the same trained network, table, data, number of evaluated plans and fine-tuning; what differs is a
 few keys of the configuration. Latency is measured in cells of its own, on a quiet machine: all methods of one network
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, Section, validate_config
+from pipeline.config import Config, OpenShare, Section, validate_config
 from pipeline.export import TfliteConverter
 from pipeline.pruning.channels import make_plan
 from pipeline.records import Episode, Evaluation
@@ -48,12 +48,20 @@ class Pair(Section):
     """Fewer seeds than the table's others, where time forbids more."""
 
 
+class WeightMethod(Section):
+    changes: dict[str, dict[str, Any]]
+    """In the configuration, section by section; without an agent every layer loses the same share."""
+    sparsities: tuple[OpenShare, ...]
+    """Operating points: the share of all weights that shall be zero."""
+
+
 class Contest(Section):
     pairs: tuple[Pair, ...]
     methods: dict[str, dict[str, Any]]
     """What each method changes in the configuration, section by section."""
     speedups: tuple[float, ...]
     """Operating points: dense latency over pruned latency, by the table."""
+    weight_methods: dict[str, WeightMethod]
 
 
 @dataclass(frozen=True)
@@ -70,14 +78,23 @@ class Found:
 
 
 def contestant(pair: Pair, method: Mapping[str, Any], speedup: float, seed: int) -> Config:
-    """The configuration of one cell."""
+    """The configuration of one cell of channel pruning."""
+    changes = {**method, "search": {**method.get("search", {}), "latency_source": "table"}}
+    return configuration(pair, changes, {"latency": 1.0 / speedup}, seed, f"{pair.name} at {speedup:g}x")
+
+
+def configuration(pair: Pair, method: Mapping[str, Any], target: Mapping[str, float], seed: int, source: str) -> Config:
+    """The pair's, with what the method changes in each section and with this target.
+
+    Args:
+        source: what a message about it begins with.
+    """
     values: dict[str, Any] = {"name": pair.name, **json.loads(json.dumps(pair.config)), "seed": seed}
     for section, keys in method.items():
         values[section] = {**values.get(section, {}), **keys}
     search = values.setdefault("search", {})
-    search["target"] = {**search.get("target", {}), "latency": 1.0 / speedup}
-    search["latency_source"] = "table"
-    return validate_config(values, f"{pair.name} at {speedup:g}x")
+    search["target"] = {**search.get("target", {}), **target}
+    return validate_config(values, source)
 
 
 def latency_table(pair: Pair, context: Context[Any]) -> LatencyTable:
@@ -176,3 +193,8 @@ def measure(pair: Pair, seed: int, plans: Sequence[Mapping[str, int]], context: 
 
 def of_pair(contest: Contest, cell: Cell) -> Pair:
     return next(pair for pair in contest.pairs if pair.name == cell["pair"])
+
+
+def sparse_name(method: str, sparsity: float) -> str:
+    """What a weight method at one operating point is called."""
+    return f"{method} at {sparsity:.0%} zeros"

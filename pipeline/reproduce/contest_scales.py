@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.reproduce.contest import Contest, Pair
+from pipeline.reproduce.contest import Contest, Pair, WeightMethod
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.verdicts import OURS
 
@@ -21,17 +21,42 @@ norm and 2,048 images rank them wrongly or within their own scatter, 4,096 image
 def methods(evaluations: int) -> dict[str, dict[str, Any]]:
     """Every method may have this many plans evaluated; those that learn nothing need none or one."""
     learned: dict[str, Any] = {"episodes": evaluations - 1}  # and one with the greedy policy
+    l1: dict[str, Any] = {"importance": "l1"}  # as their papers have it
+    amc_reward: dict[str, Any] = {"name": "amc", "dense": False}
     return {
-        "uniform": {},
-        "random plan": {"search": {"agent": "random", "actions": "continuous", "episodes": 1}},
-        "global L1": {"search": {"agent": "global_l1", "episodes": 1}},
+        "uniform": {"pruning": l1},
+        "random plan": {"pruning": l1, "search": {"agent": "random", "actions": "continuous", "episodes": 1}},
+        "global L1": {"pruning": l1, "search": {"agent": "global_l1", "episodes": 1}},
         "knapsack": {"pruning": {"importance": "taylor"}, "search": {"agent": "knapsack", "episodes": 1}},
-        "greedy by table": {"search": {"agent": "greedy", "episodes": evaluations}},
-        "DQN, dense rewards": {"search": {"agent": "dqn", **learned}},
-        "AMC": {"search": {"agent": "amc", "reward": {"name": "amc", "dense": False}, **learned}},
-        "linear policy": {"search": {"agent": "explainable", "reward": {"name": "amc", "dense": False}, **learned}},
+        "greedy by table": {"pruning": l1, "search": {"agent": "greedy", "episodes": evaluations}},
+        "DQN, dense rewards": {"pruning": l1, "search": {"agent": "dqn", **learned}},
+        "AMC": {"pruning": l1, "search": {"agent": "amc", "reward": amc_reward, **learned}},
+        "linear policy": {"pruning": l1, "search": {"agent": "explainable", "reward": amc_reward, **learned}},
         "uniform, Fisher": {"pruning": {"importance": "fisher"}},
         OURS: {"pruning": {"importance": "fisher"}, "search": {"agent": "tradeoff", **learned}},
+    }
+
+
+def weight_methods(
+    evaluations: int, images: int, uniform: tuple[float, ...], purl: tuple[float, ...]
+) -> dict[str, WeightMethod]:
+    """PuRL's agent, state and dense rewards; batch norm is recalibrated after each layer, and nothing retrained.
+
+    Its own retraining after each layer, which the PuRL tables have, would make one search last longer than all others.
+
+    Args:
+        images: training images that batch norm is recalibrated on, and validation images that judge a layer.
+    """
+    search = {
+        "agent": "dqn",
+        "episodes": evaluations - 1,
+        "stop_below": 0.0,
+        "recover": {"kind": "batchnorm", "images": images},
+        "judge_images": images,
+    }
+    return {
+        "weights, uniform": WeightMethod(changes={}, sparsities=uniform),
+        "weights, PuRL": WeightMethod(changes={"search": search}, sparsities=purl),
     }
 
 
@@ -63,6 +88,7 @@ SMOKE = Contest(
     ),
     methods=methods(3),
     speedups=(1.5,),
+    weight_methods=weight_methods(3, 32, uniform=(0.8,), purl=(0.8,)),
 )
 
 SMALL = Contest(
@@ -101,6 +127,7 @@ SMALL = Contest(
     ),
     methods=methods(32),
     speedups=(1.5, 2.4, 4.0, 6.0, 8.0),
+    weight_methods=weight_methods(32, 128, uniform=(0.5, 0.8, 0.9), purl=(0.8,)),
 )
 
 PAPER = Contest(
@@ -118,6 +145,7 @@ PAPER = Contest(
     ),
     methods=methods(400),
     speedups=(1.5, 2.0, 3.0, 4.0, 6.0, 8.0),
+    weight_methods=weight_methods(400, 1024, uniform=(0.5, 0.8, 0.9), purl=(0.5, 0.8, 0.9)),
 )
 
 SCALES = {Scale.smoke: SMOKE, Scale.small: SMALL, Scale.paper: PAPER}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table as TerminalTable
 
 NONE = "-"
+NAMED = 6
+"""Rows that lack a figure for the same reason are named, if they are no more than this."""
 
 
 def write_files(summary: Summary, table: Table[Any], out: Path) -> None:
@@ -122,8 +124,8 @@ def about(summary: Summary) -> str:
 
 
 def reasons(summary: Summary) -> list[str]:
-    """Why figures are missing: one line for each row and reason, with the columns."""
-    found = []
+    """Why figures are missing: one line for each row and reason, with the columns; many rows of one reason together."""
+    found: dict[str, list[str]] = {}
     for row in summary.rows:
         columns: dict[str, list[str]] = {}
         for column in summary.columns:
@@ -131,8 +133,11 @@ def reasons(summary: Summary) -> list[str]:
                 columns.setdefault(reason, []).append(column.heading)
         for reason, headings in columns.items():
             which = "" if len(headings) == len(summary.columns) else f", {', '.join(headings)}"
-            found.append(f"{row.label}{which}: {reason}")
-    return found
+            found.setdefault(f"{which}: {reason}", []).append(row.label)
+    lines = []
+    for reason, labels in found.items():
+        lines += [label + reason for label in labels] if len(labels) <= NAMED else [f"{len(labels)} rows{reason}"]
+    return lines
 
 
 def _lines(summary: Summary) -> Iterator[list[str]]:

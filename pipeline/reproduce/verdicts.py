@@ -1,4 +1,4 @@
-"""What a contest's finished cells say: our method against each other one, at each operating point and in the mean."""
+"""What a contest's finished cells say: our method against each other one, and what files without zeros save."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def findings(finished: Sequence[FinishedCell]) -> tuple[str, ...]:
         found = accuracies(finished, pair)
         if OURS in found:
             sentences += [_against(pair, rival, found) for rival in found if rival not in (OURS, "dense")]
+        sentences.append(_sparse_files(pair, finished))
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -51,3 +52,30 @@ def _against(pair: str, rival: str, found: Accuracies) -> str:
 def _deviation(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The larger of the two methods' standard deviations over seeds; of one seed there is none."""
     return max((statistics.stdev(values) for values in (ours, theirs) if len(values) > 1), default=0.0)
+
+
+def _sparse_files(pair: str, finished: Sequence[FinishedCell]) -> str:
+    """Means over the seeds' sittings."""
+    sittings = [
+        line.results for line in finished if line.cell["pair"] == pair and line.cell["part"] == "sparse latency"
+    ]
+    if not sittings:
+        return ""
+    each = []
+    for name in sittings[0]["files"]:
+        pairs = [(sitting, sitting["files"][name]) for sitting in sittings]
+        smaller = statistics.fmean(sitting["dense_bytes"] / one["bytes"] for sitting, one in pairs)
+        faster = statistics.fmean(1.0 / one["ratio"] for _, one in pairs)
+        each.append(f"{name} {smaller:.2f}x smaller, {faster:.2f}x as fast")
+    devices = " and ".join(dict.fromkeys(str(sitting["device"]) for sitting in sittings))
+    kernels = [one["sparse_kernels"] for sitting in sittings for one in sitting["files"].values()]
+    return f"{pair}: files that store no zeros against the dense one on {devices}: {'; '.join(each)}. {_used(kernels)}"
+
+
+def _used(kernels: Sequence[int | None]) -> str:
+    known = [count for count in kernels if count is not None]
+    if len(known) < len(kernels):
+        return "Whether sparse kernels ran there, the profile does not tell."
+    if not any(known):
+        return "The runtime unpacked them there, and computed with the zeros."
+    return f"{min(known)} to {max(known)} operations of each ran on sparse kernels."

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.reproduce.context import Context
-from pipeline.reproduce.render import markdown, print_summary
+from pipeline.reproduce.render import NAMED, markdown, print_summary, reasons
 from pipeline.reproduce.runner import run_table
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.summary import Summary, summarise
@@ -111,6 +111,15 @@ def test_the_terminals_table_is_80_columns_wide(
     shown = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in shown) <= 80
     assert any(line.startswith("plain") and "60.0 ± 10.0" in line for line in shown)
+
+
+def test_many_rows_that_lack_the_same_are_one_line(tmp_path: Path, place: Place) -> None:
+    many = [{"row": f"row {number}", "seed": 0} for number in range(NAMED + 2)]
+    place(table(lambda cell, context: {"top1": 0.5, "params": 1}, cells=lambda settings, seeds: many, paper={}))
+    summary = finished(tmp_path, only=("row=row 0",))
+    assert reasons(summary) == [f"{NAMED + 1} rows: not run yet"]
+    summary = finished(tmp_path, only=("row=row 1",))
+    assert reasons(summary) == [f"row {number}: not run yet" for number in range(2, NAMED + 2)]
 
 
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=6))
