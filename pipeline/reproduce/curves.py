@@ -41,13 +41,13 @@ def accuracy_curves(pair: str, finished: Sequence[FinishedCell]) -> Figure:
 
 def compression_curves(pair: str, finished: Sequence[FinishedCell]) -> Figure:
     """Of the channel and the weight methods; those of weights are dashed."""
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
     figure, axes = _figure(pair, finished, dict(_by_compression(pair, finished)))
     axes.set_xscale("log")
-    axes.set_xticks([1, 2, 3, 5, 10, 20, 30, 50])
+    axes.xaxis.set_major_locator(FixedLocator([1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100]))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("Compression: parameters of the dense network / parameters left that are not zero")
     axes.set_title(f"{pair}: accuracy at equal size", loc="left")
     return figure

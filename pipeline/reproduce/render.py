@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table as TerminalTable
 
 NONE = "-"
+SECTION = ": "
 NAMED = 6
 """Rows that lack a figure for the same reason are named, if they are no more than this."""
 
@@ -104,15 +105,34 @@ def print_summary(summary: Summary) -> None:
     from pipeline.terminal.tables import folded, new_table, show
 
     print(folded(f"{summary.title}. {summary.source}."))
-    table: TerminalTable = new_table(
-        ("", "left"), ("", "left"), *((column.heading, "right") for column in summary.columns)
-    )
-    for line in _lines(summary):
-        table.add_row(*line)
-    show(table)
+    for name, lines in _sections(list(_lines(summary))).items():
+        if name:
+            print(folded(f"\n{name}"))
+        table: TerminalTable = new_table(
+            ("", "left"), ("", "left"), *((column.heading, "right") for column in summary.columns)
+        )
+        for line in lines:
+            table.add_row(*line)
+        show(table)
     print(folded(about(summary)))
     for text in (*summary.findings, *reasons(summary), *summary.notes):
         print(folded(text))
+
+
+def _sections(lines: list[list[str]]) -> dict[str, list[list[str]]]:
+    """The lines by what stands before the colon of their label; all under no name, unless every label has one.
+
+    A network's name in each label leaves too little of 80 columns to the rest.
+    """
+    if not all(SECTION in label for label, *_ in lines if label):
+        return {"": lines}
+    sections: dict[str, list[list[str]]] = {}
+    name = ""
+    for label, *figures in lines:
+        first, _, rest = label.partition(SECTION)
+        name = first or name  # the paper's line has no label, and belongs to the row above
+        sections.setdefault(name, []).append([rest, *figures])
+    return sections
 
 
 def about(summary: Summary) -> str:

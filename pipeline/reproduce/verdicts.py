@@ -19,7 +19,7 @@ def findings(finished: Sequence[FinishedCell]) -> tuple[str, ...]:
         found = accuracies(finished, pair)
         if OURS in found:
             sentences += [_against(pair, rival, found) for rival in found if rival not in (OURS, "dense")]
-        sentences.append(_sparse_files(pair, finished))
+        sentences += [_measurements(pair, finished), _sparse_files(pair, finished)]
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -52,6 +52,15 @@ def _against(pair: str, rival: str, found: Accuracies) -> str:
 def _deviation(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The larger of the two methods' standard deviations over seeds; of one seed there is none."""
     return max((statistics.stdev(values) for values in (ours, theirs) if len(values) > 1), default=0.0)
+
+
+def _measurements(pair: str, finished: Sequence[FinishedCell]) -> str:
+    """What the searches cost the device."""
+    tables = [line.results.get("device_measurements") for line in finished if line.cell["pair"] == pair]
+    counts = dict.fromkeys(str(count) for count in tables if count is not None)
+    if not counts:
+        return ""
+    return f"{pair}: one latency table, of {' or '.join(counts)} measurements, serves all searches; none measures more."
 
 
 def _sparse_files(pair: str, finished: Sequence[FinishedCell]) -> str:

@@ -113,6 +113,21 @@ def test_the_terminals_table_is_80_columns_wide(
     assert any(line.startswith("plain") and "60.0 ± 10.0" in line for line in shown)
 
 
+def test_what_labels_have_before_a_colon_stands_once_above_their_lines(
+    tmp_path: Path, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks = [
+        {"row": f"{network}: {row}", "seed": 0} for network in ("one net", "other") for row in ("plain", "fast")
+    ]
+    results = {"top1": 0.5, "params": 1}
+    place(table(lambda cell, context: results, cells=lambda settings, seeds: networks, paper={}))
+    print_summary(finished(tmp_path))
+    shown = [
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith(("one", "oth", "pl", "f"))
+    ]
+    assert shown == ["one", "plain", "fast", "other", "plain", "fast"]
+
+
 def test_many_rows_that_lack_the_same_are_one_line(tmp_path: Path, place: Place) -> None:
     many = [{"row": f"row {number}", "seed": 0} for number in range(NAMED + 2)]
     place(table(lambda cell, context: {"top1": 0.5, "params": 1}, cells=lambda settings, seeds: many, paper={}))
