@@ -20,6 +20,7 @@ ORDER = (
     "records",
     "config",
     "intervals",
+    "explanations",
     "run_folder",
     "checkpoint",
     "contenders",
@@ -46,7 +47,12 @@ ORDER = (
     "cli",
 )
 # Narrower than the order says.
-ONLY = {"records": {"errors"}, "config": {"errors", "records"}, "report": {"records", "errors", "config", "intervals"}}
+ONLY = {
+    "records": {"errors"},
+    "config": {"errors", "records"},
+    "explanations": {"records"},
+    "report": {"records", "errors", "config", "intervals", "explanations"},
+}
 HEAVY = {
     "torch",
     "torchvision",

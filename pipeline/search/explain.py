@@ -1,4 +1,4 @@
-"""Why a linear policy decided as it did: what each feature of a site asked for, in numbers and in words.
+"""Why a linear policy decided as it did: what each feature of a site asked for.
 
 The policy keeps sigmoid(bias + w . x) of a site. Over the sites of one walk with mean features m this is
 sigmoid(usual + w . (x - m)), usual = bias + w . m: `usual` is what it keeps of a site like the average, and each
@@ -13,44 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.explanations import Explanation, in_words
 from pipeline.records import Record
-
-WORTH_TELLING = 0.1
-"""A contribution below this share of the site's largest one is left out of the words."""
-TOLD = 3
-"""At most so many features are named for each direction."""
-PROSE = {
-    "index": "place in the network",
-    "largest_singular_value": "largest singular value",
-    "effective_rank": "effective rank",
-    "is_conv": "being a convolution",
-    "is_fc": "being fully connected",
-    "in_channels": "input channels",
-    "out_channels": "output channels",
-    "reduced": "work saved before",
-    "rest": "work still to come",
-    "last_action": "how much the site before lost",
-    "ms_per_channel": "what a channel costs on the device",
-    "lost_alone": "what is lost when it alone is pruned",
-    "depth": "place in the network",
-    "evenness": "how evenly its channels matter",
-}
-"""Features whose name would not be plain in a sentence."""
-
-
-class Explanation(Record):
-    """Why one site was left with what it has."""
-
-    site: str
-    asked: float
-    """The share that the policy wanted to keep."""
-    kept: float
-    """The share that it was left with: the budget, the grid of counts and the fit to the target come in between."""
-    usual: float
-    """The share that the policy keeps of a site with the walk's average features."""
-    contributions: dict[str, float]
-    """By feature, in logits of the kept share: below zero asks for more pruning."""
-    text: str
 
 
 class Stability(Record):
@@ -89,6 +53,7 @@ def explain(
                 asked=asked,
                 kept=share,
                 usual=_sigmoid(usual),
+                unit="kept",
                 contributions=contributions,
                 text=_words(asked, share, contributions),
             )
@@ -126,26 +91,6 @@ def _words(asked: float, kept: float, contributions: Mapping[str, float]) -> str
     if f"{asked:.0%}" != f"{kept:.0%}":
         said += f" (the policy asked for {asked:.0%})"
     return f"{said}: {in_words(contributions)}"
-
-
-def in_words(contributions: Mapping[str, float]) -> str:
-    """Which features asked for more pruning and which for less."""
-    more, less = _names(contributions, -1.0), _names(contributions, 1.0)
-    if not more and not less:
-        return "as much as the average site, no feature asked for anything else"
-    sides = [f"{names} asked for {how}" for names, how in ((more, "more pruning"), (less, "less")) if names]
-    if not more:
-        sides = [f"{less} asked for less pruning"]
-    return ", ".join(sides)
-
-
-def _names(contributions: Mapping[str, float], sign: float) -> str:
-    """The features that pull in one direction, the strongest first."""
-    least = WORTH_TELLING * max(map(abs, contributions.values()))
-    pulls = {name: sign * value for name, value in contributions.items() if sign * value > max(least, 1e-9)}
-    strongest = sorted(pulls, key=lambda name: -pulls[name])[:TOLD]
-    words = [PROSE.get(name, name.replace("_", " ")) for name in strongest]
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _sigmoid(logit: float) -> float:

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.config import Positive, PositiveInt, SearchSection, Section, validate_section
+from pipeline.explanations import Explanation, in_words
 from pipeline.pruning.channels import strongest
 from pipeline.run_folder import append_json_line, write_json
 from pipeline.search.env import PruneEnv
-from pipeline.search.explain import Explanation, in_words
 from pipeline.search.knapsack import Values, knapsack_plan
 from pipeline.search.whole_plans import ChannelTask, channel_task
 
@@ -36,6 +36,7 @@ STATE = "simple"
 ASKS_OFTEN = True
 POWER = "power"
 """The first weight: of the common power's logarithm."""
+COST_WORDS = {"latency": "latency", "macs": "multiply-accumulates"}
 Weights = NDArray[np.float64]
 
 
@@ -99,7 +100,8 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
     plan = policy.plan(weights)
     env.play_plan(plan, "greedy")
     write_json(folder / "policy.json", dict(zip((POWER, *policy.names), weights.tolist(), strict=True)))
-    write_json(folder / "explanations.json", explain(policy, weights, plan))
+    what = "cost" if settings.reward.energy else COST_WORDS[settings.target.cost]
+    write_json(folder / "explanations.json", explain(policy, weights, plan, what))
 
 
 def update(directions: NDArray[np.float64], paid: NDArray[np.float64], best: int) -> Weights:
@@ -159,8 +161,12 @@ def _evenness(scores: NDArray[np.float64]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()) / len(scores))
 
 
-def explain(policy: Policy, weights: Weights, plan: Mapping[str, int]) -> list[Explanation]:
-    """Why each group was left with what it has: what its next step would save and lose, what the policy made of it."""
+def explain(policy: Policy, weights: Weights, plan: Mapping[str, int], what: str) -> list[Explanation]:
+    """Why each group was left with what it has: what its next step would save and lose, what the policy made of it.
+
+    Args:
+        what: the cost's name in a sentence.
+    """
     task, before, here = policy.task, policy.plan(np.zeros_like(weights)), policy.task.cost(plan)
     explanations = []
     for name, counts in task.grid.items():
@@ -171,7 +177,7 @@ def explain(policy: Policy, weights: Weights, plan: Mapping[str, int]) -> list[E
         if below:
             saved = 1.0 - task.cost({**plan, name: below[-1]}) / here
             cost = policy.lost[name][below[-1]] - policy.lost[name][kept]
-            text += f": the next step, to {below[-1]}, would save {saved:.2%} of the latency"
+            text += f": the next step, to {below[-1]}, would save {saved:.2%} of the {what}"
             text += f" and lose {cost:.2%} of all importance"
         explanations.append(
             Explanation(
@@ -179,6 +185,7 @@ def explain(policy: Policy, weights: Weights, plan: Mapping[str, int]) -> list[E
                 asked=kept / whole,
                 kept=kept / whole,
                 usual=before[name] / whole,
+                unit="worth",
                 contributions=contributions,
                 text=f"{text}; {in_words(contributions)}",
             )
