@@ -107,7 +107,7 @@ def print_summary(summary: Summary) -> None:
     print(folded(f"{summary.title}. {summary.source}."))
     for name, lines in _sections(list(_lines(summary))).items():
         if name:
-            print(folded(f"\n{name}"))
+            print(f"\n{folded(name)}")
         table: TerminalTable = new_table(
             ("", "left"), ("", "left"), *((column.heading, "right") for column in summary.columns)
         )
