@@ -211,3 +211,11 @@ def test_a_bad_override_is_explained(tmp_path: Path, override: str, complaint: s
 def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path: Path, value: str) -> None:
     config = load_config(write(tmp_path, f"name: x\nbaseline: {{weight_decay: {value}}}"))
     assert config.baseline.weight_decay == float(value)
+
+
+def test_controls_that_ask_for_many_costs_do_not_go_with_a_measurement_each() -> None:
+    search = {"latency_source": "measured"}
+    with pytest.raises(ConfigError, match=r"controls knapsack: made from .* set table or hybrid"):
+        validate_config({"name": "x", "controls": ["uniform", "knapsack"], "search": search})
+    by_macs = validate_config({"name": "x", "controls": ["knapsack"], "search": search | {"target": {"macs": 0.5}}})
+    assert by_macs.controls == ("knapsack",)
