@@ -21,7 +21,7 @@ PROSE = {
     "out_channels": "output channels",
     "reduced": "work saved before",
     "rest": "work still to come",
-    "last_action": "how much the site before lost",
+    "last_action": "how much the layer before lost",
     "ms_per_channel": "what one of its channels costs",
     "lost_alone": "what is lost when it alone is pruned",
     "channels": "how many channels it has",
@@ -56,7 +56,7 @@ def in_words(contributions: Mapping[str, float]) -> str:
     """Which features asked for more pruning and which for less."""
     more, less = _names(contributions, -1.0), _names(contributions, 1.0)
     if not more and not less:
-        return "as much as the average site, no feature asked for anything else"
+        return "like the average one, no feature asked for anything else"
     sides = [f"{names} asked for {how}" for names, how in ((more, "more pruning"), (less, "less")) if names]
     if not more:
         sides = [f"{less} asked for less pruning"]

@@ -7,6 +7,8 @@ from html import escape
 
 from pipeline.report.frame import GRID, INK, PAPER, RULE, Figure, axis, error_bars, level, log_axis, new_layout
 from pipeline.report.operations import OperationTimes, operation_times
+from pipeline.report.reason_charts import reason_chart
+from pipeline.report.reasons import reasons
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
 from pipeline.report.series import (
@@ -45,6 +47,7 @@ def build_charts(results: Results, rows: tuple[Row, ...]) -> dict[str, Figure | 
         "kept_channels": _kept_channels(results),
         "kept_weights": _kept_weights(results),
         "operations": _operations(results, operation_times(rows)),
+        "reasons": reason_chart(reasons(results)),
         "learning_curve": _learning_curve(results),
         "hybrid_error": hybrid_error_chart(results),
         **staircase_charts(results),

@@ -1,4 +1,4 @@
-"""The page's smaller tables: key figures, the search, each stage's time, each measurement."""
+"""The page's smaller tables: key figures, the search, and several runs beside each other."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from device_bench.records import Measurement
-from pipeline.report.results import STAGES, Results
+from pipeline.report.results import Results
 from pipeline.report.rows import PLAIN, Row
 from pipeline.report.stored import SearchSummary
-from pipeline.report.table import STATUS_WORDS, method_words
+from pipeline.report.table import STATUS_WORDS
 from pipeline.report.targets import points_interval, primary_rows, ratio_words, top1_lost
-from pipeline.report.text import DASH, duration, interval, number, one_line, percent, percent_interval, points, times
+from pipeline.report.text import DASH, duration, interval, number, percent, percent_interval, points, times
 from pipeline.report.verdict import headline_row, negated
 
 SOURCE_WORDS = {
@@ -82,8 +81,6 @@ def run_details(results: Results, rows: tuple[Row, ...]) -> dict[str, Any]:
         "search": _search_facts(results),
         "finalists": _finalists(results),
         "rounds": _rounds(results),
-        "stages": _stages(results),
-        "measurements": _measurements(rows),
     }
 
 
@@ -176,90 +173,6 @@ def _rounds(results: Results) -> Grid | None:
         note="Each round starts from the network of the one before, fine-tuned in full. Validation top-1 is that of "
         "the finalists' brief fine-tuning. The figures of episodes on this page are the last round's.",
     )
-
-
-def _stages(results: Results) -> Grid:
-    known = [seconds for seconds in results.stage_seconds.values() if seconds is not None]
-    total = sum(known)
-
-    def line(stage: str) -> tuple[str, str, str]:
-        if stage not in results.stage_seconds:
-            return stage, "not run", DASH
-        seconds = results.stage_seconds[stage]
-        return stage, duration(seconds), percent(seconds / total if seconds is not None and total else None)
-
-    rows = [line(stage) for stage in STAGES]
-    return Grid("Time", "lrr", ("Stage", "Duration", "Share, %"), (*rows, ("total", duration(total or None), "")))
-
-
-def _measurements(rows: tuple[Row, ...]) -> Grid | None:
-    measured = [(row, row.measurement) for row in rows if row.measurement]
-    if not measured:
-        return None
-    return Grid(
-        title="Each measurement",
-        align="llrrrrlrr",
-        heads=(
-            "Artifact",
-            "Device",
-            "Runs",
-            "Init, ms",
-            "First, ms",
-            "Model memory, MB",
-            "Delegate: nodes, partitions",
-            "Temperature, °C",
-            "Clock, MHz",
-        ),
-        rows=tuple(_measurement_line(row, measurement) for row, measurement in measured),
-        note=_why_missing([measurement for _, measurement in measured]),
-    )
-
-
-def _measurement_line(row: Row, measurement: Measurement) -> tuple[str, ...]:
-    stats, thermal, delegate, memory = (
-        measurement.latency_ms,
-        measurement.thermal,
-        measurement.delegate,
-        measurement.memory,
-    )
-    return (
-        row.label,
-        measurement.device.kind,
-        number_of(stats.n),
-        number(measurement.init_ms),
-        number(measurement.first_ms),
-        number(memory.model_mb) if memory else DASH,
-        f"{delegate.name}: {delegate.nodes_delegated} of {delegate.nodes_total}, {delegate.partitions}"
-        if delegate
-        else DASH,
-        _from_to(thermal.start_c, thermal.end_c) if thermal else DASH,
-        _from_to(thermal.freq_mhz_min, thermal.freq_mhz_max) if thermal else DASH,
-    )
-
-
-def _from_to(first: float | None, last: float | None) -> str:
-    return DASH if first is None and last is None else f"{number(first)} to {number(last)}"
-
-
-def _why_missing(measurements: list[Measurement]) -> str:
-    """Every reason that stands behind a dash, each once."""
-    reasons = dict.fromkeys(
-        f"{name}: {one_line(reason)}" for measurement in measurements for name, reason in measurement.missing.items()
-    )
-    # A thermal record stores no reasons for its parts.
-    partial = [measurement.thermal for measurement in measurements if measurement.thermal]
-    if any(thermal.start_c is None for thermal in partial):
-        reasons["temperature: no sensor was read"] = None
-    if any(thermal.freq_mhz_min is None for thermal in partial):
-        reasons["clock: no frequency was read"] = None
-    methods = dict.fromkeys(
-        f"{name} by {method_words(use.method)}"
-        for measurement in measurements
-        for name, use in (("Memory", measurement.memory), ("Energy", measurement.power))
-        if use
-    )
-    parts = [f"{'; '.join(methods)}." if methods else "", f"Not available: {'; '.join(reasons)}." if reasons else ""]
-    return " ".join(part for part in parts if part)
 
 
 def overview(runs: Sequence[tuple[Results, tuple[Row, ...]]]) -> Grid:

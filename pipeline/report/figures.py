@@ -20,13 +20,13 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def finish(figure: Figure) -> Figure:
+def finish(figure: Figure, legend_columns: int = 4) -> Figure:
     """Grid, spines and the legend above."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e7eb", linewidth=0.8)
         axes.set_axisbelow(True)
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=legend_columns, frameon=False, fontsize=8)
     return figure
 
 

@@ -12,9 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.errors import StorageError
 from pipeline.report import text
+from pipeline.report.conditions import measurements_grid, stages_grid
 from pipeline.report.details import overview, run_details
 from pipeline.report.operations import operation_times, operations_grid
 from pipeline.report.provenance import provenance
+from pipeline.report.reasons import reasons
 from pipeline.report.results import read_results
 from pipeline.report.rows import Row, build_rows
 from pipeline.report.summary import summary_json, summary_md
@@ -47,6 +49,9 @@ def write_report(run_dir: Path, out_dir: Path) -> Path:
         results=results,
         verdict=verdict,
         details=run_details(results, rows),
+        stages=stages_grid(results),
+        measurements=measurements_grid(rows),
+        reasons=reasons(results),
         operations=None if isinstance(times, str) else operations_grid(times),
         operations_of=times if isinstance(times, str) else times.device,
         trust=build_trust(results, rows),

@@ -12,6 +12,8 @@ from matplotlib.ticker import NullLocator
 
 from pipeline.report.figures import finish, new_figure, plain, save
 from pipeline.report.operations import OperationTimes, operation_times
+from pipeline.report.reason_charts import reason_picture
+from pipeline.report.reasons import reasons
 from pipeline.report.results import Results
 from pipeline.report.rows import Row
 from pipeline.report.series import (
@@ -52,6 +54,7 @@ def write_pictures(results: Results, rows: tuple[Row, ...], out_dir: Path) -> No
         "kept_channels.png": lambda: _kept_channels(results),
         "kept_weights.png": lambda: _kept_weights(results),
         "operations.png": lambda: _operations(results, operation_times(rows)),
+        "reasons.png": lambda: reason_picture(reasons(results)),
         "learning_curve.png": lambda: _learning_curve(results),
         "hybrid_error.png": lambda: _hybrid_error(results),
         "staircases.png": lambda: _staircases(results),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from device_bench.records import ComparisonResult, Measurement
 from pipeline.config import Config, load_config
 from pipeline.errors import ConfigError, DamagedFileError, StorageError
+from pipeline.explanations import Explanation
 from pipeline.records import Artifact, BenchLine, Episode, Evaluation, PruningPlan
 from pipeline.report.stored import (
     DeviceNoise,
@@ -60,6 +61,8 @@ class Results:
     """Of each device, under the search's spec; empty where the search asked no table."""
     episodes: tuple[Episode, ...]
     search: SearchSummary | None
+    explanations: tuple[Explanation, ...]
+    """Of the agent's own plan, in the order of the network; empty where the agent leaves none."""
     variants: tuple[VariantResult, ...]
     comparisons: tuple[ComparisonResult, ...]
     """The interleaved ones, one for each device."""
@@ -99,7 +102,7 @@ def read_results(run_dir: Path) -> Results:
     records = _read_list(VariantRecord, export / "variants.json") if "export" in done else _unexported(run_dir, done)
     known = {artifact.path for artifact in artifacts}
     profile = run_dir / "profile"
-    noise = profile / "noise.json"
+    noise, explained = profile / "noise.json", run_dir / "search" / "explanations.json"
     return Results(
         folder=run_dir.resolve().name,
         config=_read_config(run_dir / "config.yaml"),
@@ -109,6 +112,7 @@ def read_results(run_dir: Path) -> Results:
         device_noise=_read_list(DeviceNoise, noise) if "profile" in done and noise.is_file() else (),
         episodes=_read_lines(Episode, run_dir / "search" / "episodes.jsonl") if "search" in done else (),
         search=_read(SearchSummary, run_dir / "search" / "summary.json") if "search" in done else None,
+        explanations=_read_list(Explanation, explained) if "search" in done and explained.is_file() else (),
         variants=tuple(_with_artifacts(record, artifacts, lines) for record in records),
         comparisons=tuple(
             _read(ComparisonResult, path) for path in sorted(bench.glob("comparison*.json")) if "bench" in done

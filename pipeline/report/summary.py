@@ -11,6 +11,7 @@ from device_bench.records import NoiseFloor
 from pipeline.records import Artifact
 from pipeline.report.details import Grid
 from pipeline.report.operations import operation_times, operations_grid
+from pipeline.report.reasons import reasons
 from pipeline.report.results import ArtifactResult, Results, VariantResult
 from pipeline.report.rows import Row
 from pipeline.report.stored import LatencyTable
@@ -64,6 +65,7 @@ def _search(results: Results) -> dict[str, Any] | None:
         "episodes_paid_by_table": paid_by_table(results),
         "energy": search.energy.model_dump() if search.energy else None,
         "rounds": [one.model_dump() for one in search.rounds],
+        "explanations": [one.model_dump(include={"site", "kept", "text"}) for one in results.explanations],
     }
 
 
@@ -131,6 +133,7 @@ def summary_md(results: Results, rows: tuple[Row, ...], verdict: Verdict) -> str
         *[_measured_table(rows, keys, notes) for keys in MD_TABLES],
         _measured_table(tuple(_first_of_each(rows)), ("variant", "params", "macs"), notes),
         *_operations(rows),
+        *_reasons(results),
         *_trust(results, rows),
         [line for index, text in enumerate(notes.texts, start=1) for line in _wrapped(text, f"{index}. ")],
         [line for text in verdict.warnings for line in _wrapped(text, "- ")],
@@ -145,6 +148,17 @@ def _operations(rows: tuple[Row, ...]) -> list[list[str]]:
         return [_wrapped(times)]
     title, *rest = _narrow(operations_grid(times), ("Run as",))
     return [_wrapped(f"{' '.join(title)} (TFLite fp32 on {times.device}, in a pass of its own)"), *rest]
+
+
+def _reasons(results: Results) -> list[list[str]]:
+    """Why each group was pruned as it was; of many those that the features moved most."""
+    found = reasons(results)
+    if found is None:
+        return []
+    lead = f"Why each {found.site_word} was pruned as it was. {found.lead}"
+    if found.rest:
+        lead += f" The {len(found.told)} of {len(found.rest)} {found.site_word}s that the features moved most:"
+    return [_wrapped(lead), [line for name, text in found.told for line in _wrapped(f"{name}: {text}.", "- ")]]
 
 
 def _trust(results: Results, rows: tuple[Row, ...]) -> list[list[str]]:

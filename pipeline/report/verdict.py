@@ -119,7 +119,17 @@ def _search_worth(results: Results, rows: tuple[Row, ...]) -> str:
     pruned = results.variant("pruned")
     over = pruned.record.top1_over if pruned else {}
     said = "; ".join(_over_words(name, one, _at_words(results, rows, name)) for name, one in over.items())
-    return f"{said[0].upper()}{said[1:]}." if said else ""
+    others = f"{said[0].upper()}{said[1:]}." if said else ""
+    return f"{_won_by_reference(results)} {others}".strip()
+
+
+def _won_by_reference(results: Results) -> str:
+    """That uniform pruning, which every search is shown first, won; empty where another plan did."""
+    finalists = results.search.finalists if results.search else ()
+    kinds = {episode.index: episode.kind for episode in results.episodes}
+    if not finalists or finalists[0].episode is None or kinds.get(finalists[0].episode) != "reference":
+        return ""
+    return "The search found nothing better than uniform pruning: pruned is that plan."
 
 
 def _at_words(results: Results, rows: tuple[Row, ...], control: str) -> str:

@@ -98,7 +98,7 @@ def test_the_report_speaks_of_weights(finished: Path) -> None:
     page = (finished / "report" / "index.html").read_text()
     for words in ("Kept weights", "Weights / dense", "Rounds", "Finalists, fine-tuned briefly"):
         assert words in page
-    for words in ("Kept channels", "Each group of channels", "Latency source", "Dense latency in the search"):
+    for words in ("Kept channels", "Each group of channels", "Latency source", "Dense latency", "latency table"):
         assert words not in page
     assert (finished / "report" / "kept_weights.png").exists()
     assert not (finished / "report" / "kept_channels.png").exists()

@@ -32,6 +32,7 @@ def test_summary_json_has_the_published_layout(report_dir: Path) -> None:
         "episodes_paid_by_table": 8,
         "energy": search_summary()["energy"],
         "rounds": [],
+        "explanations": [],
     }
     (table,) = summary["latency_tables"]
     assert (table["estimator"], table["variants"], table["layers"]) == ("combined", 40, 0)

@@ -293,3 +293,10 @@ def test_a_run_that_stored_no_such_comparison_says_nothing_of_it(tmp_path: Path)
     run = SampleRun(tmp_path).write()
     results = edited(run, "export/variants.json", lambda variants: [one.pop("top1_over") for one in variants])
     assert build_verdict(results, build_rows(results)).search_worth == ""
+
+
+def test_a_search_that_uniform_pruning_won_says_so(tmp_path: Path) -> None:
+    run, reference = SampleRun(tmp_path).write(), 0
+    results = edited(run, "search/summary.json", lambda summary: summary["finalists"][0].update(episode=reference))
+    worth = build_verdict(results, build_rows(results)).search_worth
+    assert worth.startswith("The search found nothing better than uniform pruning: pruned is that plan. At ")

@@ -49,7 +49,7 @@ def test_words_name_who_asked_for_what() -> None:
 
 def test_a_policy_without_weights_treats_all_alike_and_says_so() -> None:
     (one, *_) = explain("abc", STATES, [0.5] * 3, dict.fromkeys(WEIGHTS, 0.0), 0.0)
-    assert one.text == "pruned to 50%: as much as the average site, no feature asked for anything else"
+    assert one.text == "pruned to 50%: like the average one, no feature asked for anything else"
 
 
 def test_importance_is_weight_times_spread() -> None:
