@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,8 +62,22 @@ class Choices:
         return float(np.mean([self.amounts[number][int(action)] for action in actions]))
 
 
+class _OneShare:
+    """What actions have in common that are one share from 0 to 1."""
+
+    @property
+    def space(self) -> gym.spaces.Box:
+        return gym.spaces.Box(0.0, 1.0, shape=(1,), dtype=np.float32)
+
+    def read(self, action: Any) -> float:
+        values = np.asarray(action, dtype=np.float64).reshape(-1)
+        if values.shape != (1,) or not np.isfinite(values[0]):
+            raise SearchError(f"action {action!r}: this search takes one share from 0 to 1")
+        return float(min(max(values[0], 0.0), 1.0))
+
+
 @dataclass(frozen=True)
-class Shares:
+class Shares(_OneShare):
     """Any share of the group's channels, brought to the nearest count of the grid.
 
     With `cost` (`bounded`) the count is lowered until the aim can still be met by pruning all later groups as far as
@@ -72,13 +86,6 @@ class Shares:
 
     grid: KeepGrid
     cost: Cost | None = None
-
-    @property
-    def space(self) -> gym.spaces.Box:
-        return gym.spaces.Box(0.0, 1.0, shape=(1,), dtype=np.float32)
-
-    def read(self, action: Any) -> float:
-        return _share(action)
 
     def amount(self, number: int, action: Action, kept: KeepCounts) -> float:
         name = list(self.grid)[number]
@@ -102,17 +109,10 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class WeightShares:
+class WeightShares(_OneShare):
     """Any amount up to the highest: a share of 1 keeps all weights, 0 prunes as hard as may be."""
 
     highest: float
-
-    @property
-    def space(self) -> gym.spaces.Box:
-        return gym.spaces.Box(0.0, 1.0, shape=(1,), dtype=np.float32)
-
-    def read(self, action: Any) -> float:
-        return _share(action)
 
     def amount(self, number: int, action: Action, kept: KeepCounts) -> float:
         return (1.0 - float(action)) * self.highest
@@ -153,17 +153,3 @@ def channel_choices(
     return {
         name: tuple(nearest_keep(counts, min(1.0, float(share))) for share in shares) for name, counts in grid.items()
     }
-
-
-def nearest_actions(choices: Mapping[str, Sequence[int]], kept: KeepCounts) -> list[int]:
-    """The action of each group whose count is nearest to that of a plan."""
-    return [
-        min(range(len(counts)), key=lambda action: abs(counts[action] - kept[name])) for name, counts in choices.items()
-    ]
-
-
-def _share(action: Any) -> float:
-    values = np.asarray(action, dtype=np.float64).reshape(-1)
-    if values.shape != (1,) or not np.isfinite(values[0]):
-        raise SearchError(f"action {action!r}: this search takes one share from 0 to 1")
-    return float(min(max(values[0], 0.0), 1.0))

@@ -227,9 +227,9 @@ class PruneEnv(gym.Env[State, Any]):
         reward = 0.0
         if evaluation is not None and (last or stopped or self.task.dense_reward):
             reward = self.task.reward(evaluation.top1, cost, walk.macs[-1])
-        if stopped and self.task.dense_reward:
-            # Rewards are negative: to be given up early must not be worth more than to go on, so the steps that are
-            # left out are paid like this one. (PuRL 4.3 stops episodes and does not say how they are paid.)
+        if stopped and self.task.dense_reward and reward < 0.0:
+            # To be given up early must not be worth more than to go on, so the steps that are left out are paid like
+            # this one where that is a loss. (PuRL 4.3 stops episodes and does not say how they are paid.)
             reward *= len(self.task.sites) - number
         return EpisodeStep(
             group=self.task.sites[number].name,

@@ -15,7 +15,7 @@ from pipeline.config import SearchSection
 from pipeline.errors import DamagedFileError, SearchError
 from pipeline.search import agents
 from pipeline.search.finalists import shortlist
-from pipeline.search.rewards import equation_3, with_energy
+from pipeline.search.rewards import amc, equation_3, with_energy
 from tests.pipeline.search.toy import CHOICES, KINDS, VALUE, ToyJudge, accuracy, energy_ratio, ratio, toy_env
 
 BEST = [3, 0, 3]  # keep all of a and c, the fewest channels of b
@@ -204,6 +204,14 @@ def test_an_episode_below_the_limit_is_given_up_and_pays_for_the_steps_it_left_o
     assert [one.index for one in shortlist(env.log.episodes, 5)] == [1]
     resumed = toy_env(tmp_path, stop_below=0.7)
     assert resumed.play([0, 0, 0], "explore") == episode and len(lines(tmp_path)) == 2
+
+
+def test_to_be_given_up_is_never_a_gain(tmp_path: Path) -> None:
+    """AMC's reward is the accuracy: paid for the steps that are left out as well, it would be the more the earlier."""
+    env = toy_env(tmp_path, stop_below=0.7)
+    object.__setattr__(env.task, "reward", lambda accuracy, cost, macs: amc(accuracy, scale=1.0))
+    given_up, whole = env.play([0, 0, 0], "explore"), env.play(BEST, "explore")
+    assert given_up.reward == accuracy({"a": 4}) < whole.reward
 
 
 def test_a_whole_plan_is_walked_as_it_is(tmp_path: Path) -> None:
