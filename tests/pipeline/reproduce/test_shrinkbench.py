@@ -256,7 +256,7 @@ def test_no_method_had_more_plans_evaluated_than_the_others(smoke: tuple[Summary
     evaluated = {
         line.cell["method"]: line.results.get("evaluations") for line in smoke[0].finished if "method" in line.cell
     }
-    assert {name: evaluated[name] for name in budgets} == budgets
+    assert all(0 < evaluated[name] <= budget for name, budget in budgets.items())
     rest = {name: count for name, count in evaluated.items() if name not in budgets}
     assert all(count is None or count <= max(budgets.values()) for count in rest.values())
     assert rest["uniform"] == 0 == rest["weights, uniform"]

@@ -73,7 +73,7 @@ def rewards(agent: str, episodes: int, seed: int, weights: Path, folder: Path) -
     log = EpisodeLog(folder / "episodes.jsonl")
     env = PruneEnv(make_task(subject, source, grid, share, Recovery(subject)), log, seed)
     agents.find(agent)(env, subject.config.search, seed, folder)
-    assert len(log.episodes) == episodes
+    assert len(log.episodes) <= episodes
     return [episode.steps[-1].reward for episode in log.episodes]
 
 
