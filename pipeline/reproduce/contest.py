@@ -30,7 +30,7 @@ from pipeline.search.latency import Tabled
 from pipeline.search.latency_table import LatencyModel, LatencyTable
 from pipeline.search.meter import Sitting
 from pipeline.search.recovery import Recovery
-from pipeline.search.task import CONVERTERS, keep_grid, make_task, open_meters, uniform_at
+from pipeline.search.task import CONVERTERS, fit_to_target, keep_grid, make_task, open_meters, uniform_at
 from pipeline.stages import profile
 from pipeline.subject import Subject
 
@@ -126,10 +126,12 @@ def search(subject: Subject, table: LatencyTable, folder: Path, *, uniform: bool
     env = PruneEnv(task, log, config.seed)
     agents.find(config.search.agent)(env, config.search, config.seed, folder)
     best = shortlist(log.episodes, config.search.finalists)
-    plan = best[0].plan if len(best) == 1 else max(best, key=lambda one: _merit(recovery, one)).plan
+    chosen = best[0].plan if len(best) == 1 else max(best, key=lambda one: _merit(recovery, one)).plan
+    # Some methods stay below the budget; at equal latency means that nobody wins or loses by that.
+    plan = fit_to_target(source, grid, chosen)
     spent = sum(sum(episode.seconds.values()) for episode in log.episodes)  # of earlier processes as well
     return Found(
-        plan=dict(plan),
+        plan=plan,
         ratio=source.step(plan).ratio,
         evaluations=len(log.episodes) + _noted_evaluations(folder),
         judged_steps=sum(step.evaluation is not None for e in log.episodes for step in e.steps[:-1]),

@@ -59,7 +59,7 @@ def run(settings: Policies, policy: str, seed: int, context: Context[Any]) -> di
 
     config = settings.network.config(
         seed,
-        pruning=PruningSection(round_to=settings.round_to),
+        pruning=PruningSection(importance="l1", round_to=settings.round_to),
         search=SearchSection(
             agent="explainable",
             episodes=settings.episodes,

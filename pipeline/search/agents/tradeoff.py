@@ -1,7 +1,7 @@
 """Our own agent: it prunes where a millisecond costs the least loss, and learns how far its estimate of that is off.
 
 1. What a group loses at each channel count is estimated from Fisher importance, which adds up over groups
-   (`pipeline/pruning/fisher.py`); what it saves is read from the device's table. The plan that loses the least within
+   (`pipeline/pruning/gates.py`); what it saves is read from the device's table. The plan that loses the least within
    the target is a knapsack's (`pipeline/search/knapsack.py`).
 2. The estimate is made before anything recovers. So a linear policy corrects it: a group's loss is raised to a common
    power and multiplied by exp(w . features), the features being facts of the group and of the device. The policy's few
@@ -84,24 +84,42 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
     """
     options = validate_section(Options, settings.options, "search.options of tradeoff")
     policy = make_policy(channel_task(env), options.power)
+    rewards = _Rewards(env, policy, settings.episodes)
     weights: Weights = np.zeros(1 + len(policy.names))
-    env.play_plan(policy.plan(weights), "explore")
+    rewards.of(weights)
     rng = np.random.default_rng(seed)
-    left = settings.episodes - 1
-    while left >= 2:
-        pairs = min(options.directions, left // 2)
-        left -= 2 * pairs
+    learning = folder / "learning.jsonl"
+    learning.unlink(missing_ok=True)  # a search that is played again writes it again
+    for _ in range(settings.episodes):
+        pairs = min(options.directions, rewards.left // 2)
+        if not pairs:
+            break
         directions = rng.standard_normal((pairs, len(weights)))
-        paid = np.array([[_paid(env, policy, weights + s * options.noise * d) for s in (1, -1)] for d in directions])
+        paid = np.array([[rewards.of(weights + s * options.noise * d) for s in (1, -1)] for d in directions])
         weights = weights + options.step * update(directions, paid, options.best)
-        append_json_line(folder / "learning.jsonl", {"episodes": len(env.log.episodes), "weights": weights.tolist()})
-    if left:  # too few for a pair
-        _paid(env, policy, weights)
+        append_json_line(learning, {"episodes": len(env.log.episodes), "weights": weights.tolist()})
     plan = policy.plan(weights)
     env.play_plan(plan, "greedy")
     write_json(folder / "policy.json", dict(zip((POWER, *policy.names), weights.tolist(), strict=True)))
     what = "cost" if settings.reward.energy else COST_WORDS[settings.target.cost]
     write_json(folder / "explanations.json", explain(policy, weights, plan, what))
+
+
+class _Rewards:
+    """What policies are paid; one whose plan was played before is paid the same again, and costs no episode."""
+
+    def __init__(self, env: PruneEnv, policy: Policy, episodes: int) -> None:
+        self.left = episodes
+        self._env, self._policy = env, policy
+        self._known: dict[frozenset[tuple[str, int]], float] = {}
+
+    def of(self, weights: Weights) -> float:
+        plan = self._policy.plan(weights)
+        key = frozenset(plan.items())
+        if key not in self._known:
+            self.left -= 1
+            self._known[key] = self._env.play_plan(plan, "explore").steps[-1].reward
+        return self._known[key]
 
 
 def update(directions: NDArray[np.float64], paid: NDArray[np.float64], best: int) -> Weights:
@@ -117,10 +135,6 @@ def update(directions: NDArray[np.float64], paid: NDArray[np.float64], best: int
         return np.zeros(directions.shape[1])
     moved: Weights = (paid[order, 0] - paid[order, 1]) @ directions[order] / (len(order) * spread)
     return moved
-
-
-def _paid(env: PruneEnv, policy: Policy, weights: Weights) -> float:
-    return env.play_plan(policy.plan(weights), "explore").steps[-1].reward
 
 
 def make_policy(task: ChannelTask, power: float) -> Policy:
