@@ -81,10 +81,10 @@ def _sparse_words(measurement: Measurement) -> str:
     if use is None:
         return DASH
     if use.kernels is None:
-        return f"{use.stored} stored sparse; {DASH} how they ran"
+        return f"{use.stored:,} stored sparse; {DASH} how they ran"
     if use.kernels == 0:
-        return f"{use.stored} stored sparse, computed dense on this device"
-    return f"{use.stored} stored sparse; 1x1 convolutions on sparse kernels: {use.kernels}"
+        return f"{use.stored:,} stored sparse, computed dense on this device"
+    return f"{use.stored:,} stored sparse; 1x1 convolutions on sparse kernels: {use.kernels}"
 
 
 def _from_to(first: float | None, last: float | None) -> str:

@@ -16,7 +16,7 @@ from pipeline.report.series import COLOUR_LATENCY, COLOUR_REWARD
 TONES = ("#332288", "#88ccee", "#cc6677", "#ddcc77", "#117733", "#aa4499", "#44aa99", "#882255", "#999933")
 ROW_PX, FRAME_PX = 20, 250
 ROW_INCHES, FRAME_INCHES = 0.17, 1.6
-PULL, KEPT = "asked to prune \u2190 \u2192 asked to keep", "Kept, %"
+PULL, KEPT = "prune \u2190 asked to \u2192 keep", "Kept, %"
 OWN, WON, TOGETHER = "kept by the plan that is explained", "kept by the plan that won", "all features together"
 
 
@@ -29,19 +29,27 @@ def reason_chart(found: Reasons | None) -> Figure | None:
     together = _marks(TOGETHER, sites, found.together, "x", "diamond-tall", INK, "%{y}: %{x:+.3g}")
     together["marker"] |= {"size": 12, "line": {"width": 1, "color": PAPER}}
     share = "%{y}: keeps %{x:.0f}%"
-    kept = [_marks(OWN, sites, [100 * one for one in found.kept], "x2", "circle", COLOUR_REWARD, share)]
+    kept = [_marks(_own(found), sites, [100 * one for one in found.kept], "x2", "circle", COLOUR_REWARD, share)]
     if found.won:
         kept.append(_marks(WON, sites, [100 * one for one in found.won], "x2", "square-open", COLOUR_LATENCY, share))
-    rows = axis("", type="category", autorange="reversed", tickfont={"size": 10}, dtick=1, showgrid=True)
+    # The first on top.
+    rows = axis("", type="category", range=[len(sites) - 0.4, -0.6], tickfont={"size": 10}, dtick=1)
     layout = new_layout(
-        xaxis=axis(f"{PULL}<br>{found.unit}", domain=[0, 0.7], zeroline=True, zerolinecolor=RULE, nticks=7),
-        xaxis2=axis(KEPT, domain=[0.76, 1], anchor="y", range=[-4, 104], tickvals=[0, 50, 100]),
+        xaxis=axis(
+            "<br>".join((PULL, *map(escape, found.unit))), domain=[0, 0.7], zeroline=True, zerolinecolor=RULE, nticks=7
+        ),
+        xaxis2=axis(KEPT, domain=[0.76, 1], anchor="y", range=[-10, 110], tickvals=[0, 50, 100]),
         yaxis=rows,
         barmode="relative",
         bargap=0.3,
         height=FRAME_PX + ROW_PX * len(sites),
     )
     return {"data": [*bars, together, *kept], "layout": layout}
+
+
+def _own(found: Reasons) -> str:
+    """What the kept shares are called: with nothing beside them they need no telling apart."""
+    return OWN if found.won else "share kept"
 
 
 def _bar(name: str, sites: list[str], values: tuple[float, ...], tone: str) -> Figure:
@@ -85,12 +93,12 @@ def reason_picture(found: Reasons | None) -> Picture | None:
             ends[side][place] += value
     pulls.plot(found.together, places, "d", color=INK, mec="white", mew=0.7, ms=7, label=TOGETHER)
     pulls.axvline(0, color=RULE, linewidth=1)
-    kept.plot([100 * one for one in found.kept], places, "o", color=COLOUR_REWARD, ms=4, label=OWN)
+    kept.plot([100 * one for one in found.kept], places, "o", color=COLOUR_REWARD, ms=4, label=_own(found))
     if found.won:
         won = [100 * one for one in found.won]
         kept.plot(won, places, "s", mfc="none", color=COLOUR_LATENCY, ms=5, label=WON)
     pulls.set_yticks(places, [plain(site) for site in found.sites], fontsize=7)
     pulls.set_ylim(len(found.sites) - 0.4, -0.6)  # the first on top
-    pulls.set(xlabel=f"{PULL}\n{found.unit}")
-    kept.set(xlabel=KEPT, xlim=(-4, 104))
+    pulls.set(xlabel="\n".join((PULL, *found.unit)))
+    kept.set(xlabel=KEPT, xlim=(-6, 106))
     return finish(figure, legend_columns=2)

@@ -14,14 +14,15 @@ FEATURES = 9
 SHORT = 8
 """Up to so many groups are all told at once; of more, those that the features moved most."""
 TOLD = 5
-UNIT_WORDS = {"kept": "log-odds of the share kept", "worth": "logarithm of the factor on what the group is worth"}
+UNIT_WORDS = {"kept": ("log-odds of the share kept",), "worth": ("logarithm of the factor", "on the {site}'s worth")}
+"""In lines, which a phone's width needs."""
 LEADS = {
-    "kept": "The agent keeps a share of each {site} that is a weighted sum of its features, squeezed into 0 to 100%. "
-    "Told is what sets a {site} apart from the average one. The budget and the counts that the device likes come in "
-    "after that, so that what is left can differ from what was asked for.",
+    "kept": "The share that the agent keeps of a {site} is a weighted sum of its features, squeezed into 0 to 100%. "
+    "The words say what sets each {site} apart from the average one. The budget and the counts that suit the device "
+    "come in after that, so what is left can differ from what was asked for.",
     "worth": "The agent keeps what is worth most within the target. What a {site} is worth is estimated before "
-    "anything recovers, and corrected by what the search learned. Told is what the next step would save and lose, and "
-    "which features lowered the worth of the {site} (asked for more pruning) or raised it (asked for less).",
+    "anything recovers, and corrected by what the search learned. The words say what the next step would save and "
+    "lose, and which features lowered the {site}'s worth (asked for more pruning) or raised it (asked for less).",
 }
 
 
@@ -37,7 +38,8 @@ class Reasons:
     """By the plan that won; None where that is the same one, or not known."""
     pulls: dict[str, tuple[float, ...]]
     """What each feature asked for, by its name in a sentence, the strongest first; below zero is less."""
-    unit: str
+    unit: tuple[str, ...]
+    """What the pulls are in, in lines."""
     site_word: str
     """What a site is called: a group of channels, or a layer."""
     lead: str
@@ -60,8 +62,7 @@ def reasons(results: Results) -> Reasons | None:
     sites = tuple(one.site for one in found)
     won, site_word = _won(results, found), "layer" if results.config.pruning.kind == "weights" else "group"
     facts = tuple(
-        (one.site, one.text + ("" if won is None else f". The plan that won keeps {won[place]:.0%}"))
-        for place, one in enumerate(found)
+        (one.site, f"{one.text}.{_won_words(one, won[place] if won else None)}") for place, one in enumerate(found)
     )
     told = facts if len(facts) <= SHORT else tuple(facts[place] for place in _most_moved(found))
     return Reasons(
@@ -70,7 +71,7 @@ def reasons(results: Results) -> Reasons | None:
         kept=tuple(one.kept for one in found),
         won=won,
         pulls=_pulls(found),
-        unit=UNIT_WORDS[found[0].unit],
+        unit=tuple(line.format(site=site_word) for line in UNIT_WORDS[found[0].unit]),
         site_word=site_word,
         lead=f"{LEADS[found[0].unit].format(site=site_word)} {_which_plan(results, won)}".strip(),
         told=told,
@@ -90,13 +91,20 @@ def _won(results: Results, found: Sequence[Explanation]) -> tuple[float, ...] | 
     return None if same or not shares else won
 
 
+def _won_words(one: Explanation, won: float | None) -> str:
+    return "" if won is None or f"{won:.0%}" == f"{one.kept:.0%}" else f" The plan that won keeps {won:.0%}."
+
+
 def _which_plan(results: Results, won: tuple[float, ...] | None) -> str:
     if won is None:
         return ""
     finalists = results.search.finalists if results.search else ()
     number = finalists[0].episode if finalists else None
     episode = "" if number is None else f", of episode {number}"
-    return f"Explained is the plan that the agent ended with. Another one won{episode}: what it keeps is told beside."
+    return (
+        f"All this is of the plan that the agent ended with. Another one won{episode}; what that one keeps is said "
+        "where it differs."
+    )
 
 
 def _pulls(found: Sequence[Explanation]) -> dict[str, tuple[float, ...]]:

@@ -158,7 +158,7 @@ def _reasons(results: Results) -> list[list[str]]:
     lead = f"Why each {found.site_word} was pruned as it was. {found.lead}"
     if found.rest:
         lead += f" The {len(found.told)} of {len(found.rest)} {found.site_word}s that the features moved most:"
-    return [_wrapped(lead), [line for name, text in found.told for line in _wrapped(f"{name}: {text}.", "- ")]]
+    return [_wrapped(lead), [line for name, text in found.told for line in _wrapped(f"{name}: {text}", "- ")]]
 
 
 def _trust(results: Results, rows: tuple[Row, ...]) -> list[list[str]]:
