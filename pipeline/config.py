@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -59,6 +59,9 @@ class BaselineSection(Section):
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
+MOST_SIGMA_STEPS = 500
+
+
 class PruningSection(Section):
     kind: Literal["channels", "weights"] = "channels"
     importance: Literal["l1", "l2", "taylor", "fisher", "bn_scale", "random"] = "fisher"
@@ -77,6 +80,16 @@ class PruningSection(Section):
     """With kind `weights`: the highest multiple; `share` reaches as far as it would in normally distributed weights."""
     sigma_step: Positive = 0.2
     """With kind `weights`: from one action to the next; `share` has as many actions."""
+
+    @model_validator(mode="after")
+    def _sigma_is_walked_in_whole_steps(self) -> Self:
+        steps = self.max_sigma / self.sigma_step
+        if not 0.5 < steps < MOST_SIGMA_STEPS + 0.5 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"sigma_step {self.sigma_step:g} makes {steps:.4g} steps of max_sigma {self.max_sigma:g}, and must "
+                f"make a whole number from 1 to {MOST_SIGMA_STEPS}; give a step that divides it, as 0.2 does 2.2"
+            )
+        return self
 
 
 COSTS: tuple[CostName, ...] = ("latency", "macs", "sparsity")
@@ -197,7 +210,7 @@ class SearchSection(Section):
     """`around_target` offers 1/span to span times the uniform plan's channels."""
     fit_to_target: bool = True
     """Bring every episode's plan to the target latency (by the table) before it is judged: the agent decides where to
-    prune, the device how much. Not with latency_source `measured`, where it would cost a dozen measurements."""
+    prune, the device how much. Not where latency is `measured` alone: it would cost a dozen measurements."""
     stop_below: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
     """Accuracy after a step below which an episode is given up; null is chance where weights are pruned (PuRL 4.3), and
     0 (never) where channels are."""
@@ -208,6 +221,16 @@ class SearchSection(Section):
     reward_from: tuple[DeviceKind, ...] = ("device", "host")
     """Kinds of device that may pay a reward; name simulator, emulator, container or fake to allow it."""
     options: dict[str, Any] = {}
+
+    @property
+    def trusted_kinds(self) -> tuple[DeviceKind, ...]:
+        """Kinds of device that may be measured: any where MACs or weights are counted, since none pays then."""
+        return self.reward_from if self.target.cost == "latency" else get_args(DeviceKind)
+
+    @property
+    def fits_plans(self) -> bool:
+        """Whether plans of channels are brought to the target: a plan's cost can be asked without measuring it."""
+        return self.fit_to_target and (self.target.cost != "latency" or self.latency_source != "measured")
 
     @model_validator(mode="after")
     def _the_reward_is_of_the_target(self) -> Self:

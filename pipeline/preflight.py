@@ -15,7 +15,7 @@ def check_names(config: Config) -> None:
     """Compare the configuration's names with the registries, and the agent's options with those that it has.
 
     Raises:
-        ConfigError: a name that is neither known nor of the form `module:callable`, or a wrong option of the agent.
+        ConfigError: a name that is neither known nor of the form `module:callable`, or what the agent cannot do.
     """
     for key, name, known in (
         ("model.name", config.model.name, models.names()),
@@ -28,6 +28,7 @@ def check_names(config: Config) -> None:
             raise ConfigError(f"{key}: unknown name {name!r}; known: {', '.join(known)}{form}")
     agents.check_options(config.search)
     agents.actions_of(config.search, config.pruning.kind)
+    agents.check_episodes(config.search, config.pruning.kind)
 
 
 def check_devices(config: Config) -> None:
@@ -36,7 +37,7 @@ def check_devices(config: Config) -> None:
     Raises:
         DeviceBenchError: a device spec that cannot be read, or a device that is not there.
         ConfigError: a device runs no TFLite files, or lacks the accelerator or delegate that it shall be measured with.
-        RewardRejectedError: a device is of a kind that must not pay rewards.
+        RewardRejectedError: a device is of a kind that must not pay rewards, or has no energy to pay for.
     """
     wanted = {"search.bench": config.search.bench.spec(), "bench": config.bench.spec()}
     for spec in config.device_specs():
@@ -53,7 +54,7 @@ def check_devices(config: Config) -> None:
                     device.check_accelerator(bench)
                 except UsageError as error:
                     raise ConfigError(f"{key}.{error}") from error
-        if kind not in config.search.reward_from:
+        if kind not in config.search.trusted_kinds:
             raise RewardRejectedError(
                 f"{spec} is of kind {kind!r}, and search.reward_from allows {', '.join(config.search.reward_from)}: "
                 f"latency there is not a phone's; add {kind!r} to learn from it"

@@ -54,7 +54,7 @@ def open_meters(
             input_shape=subject.input_shape,
             device_spec=device,
             spec=config.search.bench.spec(),
-            reward_from=config.search.reward_from,
+            reward_from=config.search.trusted_kinds,
             log=kept / "measurements.jsonl",
             folder=folder,
             workspace=workspace,
@@ -156,7 +156,7 @@ def make_task(
     state = agents.state_of(settings)
     actions = channel_actions(settings, config.pruning, grid, source, uniform_share)
     bounded = isinstance(actions, Shares) and actions.cost is not None
-    fits = settings.fit_to_target and settings.latency_source != "measured" and not bounded
+    fits = settings.fits_plans and not bounded
     return PruningTask(
         sites=[Site(group.name, group.channels) for group in subject.groups],
         actions=actions,

@@ -38,13 +38,16 @@ class Round(Record):
 
 
 def open_layers(subject: Subject) -> tuple[WeightLayer, ...]:
-    """The layers that are walked: all but those that `pruning.skip` names.
+    """The layers that are walked, see `not_skipped`."""
+    return not_skipped(weight_layers(subject.network, subject.input_shape), subject.config.pruning.skip)
+
+
+def not_skipped(layers: Sequence[WeightLayer], skip: Sequence[str]) -> tuple[WeightLayer, ...]:
+    """All layers but those that `pruning.skip` names.
 
     Raises:
         ModelError: a pattern matches no layer, or none is left.
     """
-    layers = weight_layers(subject.network, subject.input_shape)
-    skip = subject.config.pruning.skip
     for pattern in skip:
         if not any(fnmatchcase(layer.name, pattern) for layer in layers):
             known = ", ".join(layer.name for layer in layers)

@@ -8,8 +8,11 @@ from typing import Any
 import models
 from pipeline.config import Config
 from pipeline.progress import Progress
+from pipeline.pruning.groups import prunable
 from pipeline.pruning.weights import weight_layers
 from pipeline.run_folder import RunFolder, write_json
+from pipeline.search.agents import fixed
+from pipeline.search.weight_rounds import not_skipped
 from pipeline.subject import Subject, save_weights
 
 IMAGENET_CLASSES = 1000
@@ -31,11 +34,14 @@ def run(config: Config, folder: RunFolder, work: Path, progress: Progress) -> No
         channels=subject.data.preprocessing.channels,
         seed=config.seed,
     )
-    # A network that cannot be pruned is not worth training.
+    # A network that cannot be pruned as it shall be is not worth training.
     if config.pruning.kind == "weights":
-        weight_layers(network, subject.input_shape)
+        layers = not_skipped(weight_layers(network, subject.input_shape), config.pruning.skip)
+        sizes = {layer.name: layer.size for layer in layers}
     else:
-        subject.find_groups(network)
+        sizes = {group.name: group.channels for group in prunable(subject.find_groups(network))}
+    if config.search.agent == "fixed":
+        fixed.plan(config.search, sizes)
     history: list[dict[str, Any]] = []
     new_classifier = config.model.weights == "imagenet" and classes != IMAGENET_CLASSES
     if config.model.weights is None or new_classifier:

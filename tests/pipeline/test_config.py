@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config import Config, load_config, validate_config
 from pipeline.errors import ConfigError
+from pipeline.search.actions import weight_amounts
 
 
 def sections(model: type[BaseModel] = Config, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], type[BaseModel]]:
@@ -91,6 +93,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(path: tuple[str, ...], key:
         ("pruning.importance", "l3", "'l1', 'l2', 'taylor', 'fisher', 'bn_scale' or 'random'"),
         ("pruning.min_keep", 0, "greater than 0"),
         ("pruning.min_keep", 1, "less than 1"),
+        ("pruning.max_sigma", 0, "greater than 0"),
         ("search.episodes", 2.5, "valid integer"),
         ("search.state", "all", "'simple', 'per_layer', 'amc' or 'explainable'"),
         ("search.latency_source", "guessed", "'measured', 'table' or 'hybrid'"),
@@ -117,8 +120,38 @@ def test_a_broken_rule_gives_key_value_and_rule(key: str, value: Any, rule: str)
     assert "Traceback" not in message and "pydantic" not in message
 
 
+@pytest.mark.parametrize(
+    ("step", "steps"), [(5, "0.44"), (0.3, "7.333"), (1e-9, "2.2e+09"), (1e-320, "inf"), (0.0043, "511.6")]
+)
+def test_a_step_that_does_not_divide_what_it_walks_is_refused(step: float, steps: str) -> None:
+    rule = f"sigma_step {step:g} makes {steps} steps of max_sigma 2.2, and must make a whole number from 1 to 500; give"
+    with pytest.raises(ConfigError, match=re.escape(rule)):
+        validate_config(nested(("pruning",), {"sigma_step": step}))
+
+
+@given(max_sigma=st.floats(1e-3, 1e3), steps=st.integers(1, 500))
+def test_any_whole_number_of_steps_is_taken_and_so_many_are_offered(max_sigma: float, steps: int) -> None:
+    pruning = {"max_sigma": max_sigma, "sigma_step": max_sigma / steps}
+    amounts = weight_amounts(validate_config(nested(("pruning",), pruning)).pruning)
+    assert len(amounts) == steps + 1 and (amounts[0], amounts[-1]) == pytest.approx((0.0, max_sigma))
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "fits"),
+    [({"latency": 0.5}, "hybrid", True), ({"latency": 0.5}, "measured", False), ({"macs": 0.5}, "measured", True)],
+)
+def test_plans_are_brought_to_a_target_that_can_be_asked_without_measuring(
+    target: dict[str, float], source: str, fits: bool
+) -> None:
+    """MACs are counted, so that where latency would come from does not matter."""
+    search = {"target": target, "latency_source": source, "agent": "dqn"}
+    assert validate_config({"name": "x", "controls": [], "search": search}).search.fits_plans == fits
+
+
 def test_two_speeds_are_one_too_many() -> None:
-    with pytest.raises(ConfigError, match="latency and fps are given: keep one of latency, latency_ms, fps, macs, sparsity"):
+    with pytest.raises(
+        ConfigError, match="latency and fps are given: keep one of latency, latency_ms, fps, macs, sparsity"
+    ):
         validate_config(nested(("search", "target"), {"latency": 0.5, "fps": 30}))
 
 

@@ -1,9 +1,9 @@
 """Agents, one file each; the file name is the registry name.
 
 Each has `Options`, what it takes from `search.options`; `ACTIONS`, the kinds of `search.actions` that it can take, its
-own choice first; `STATE`, the state that suits it; `ASKS_OFTEN`, if it asks what thousands of plans cost; and
-`search(env, settings, seed, folder)`: it plays episodes in the environment, which logs them, and leaves what it learned
-in `folder`. What wins is chosen from the log, the same way for every agent.
+own choice first; `STATE`, the state that suits it; `WHOLE_PLANS`, if it decides nothing site by site; `ASKS_OFTEN`, if
+it asks what thousands of plans cost; and `search(env, settings, seed, folder)`: it plays episodes in the environment,
+which logs them, and leaves what it learned in `folder`. What wins is chosen from the log, the same way for every agent.
 """
 
 from __future__ import annotations
@@ -73,6 +73,37 @@ def actions_of(settings: SearchSection, kind: str) -> str:
             f"{', '.join(able)}"
         )
     return settings.actions
+
+
+def check_episodes(settings: SearchSection, kind: str) -> None:
+    """Whether episodes can end as the settings ask, and what they are paid can lead to the target.
+
+    Args:
+        kind: what is pruned, channels or weights.
+
+    Raises:
+        ConfigError: episodes shall be given up and have no steps, or nothing keeps the agent to the target.
+    """
+    module: Any = importlib.import_module(f"{__name__}.{settings.agent}")
+    whole_plans = getattr(module, "WHOLE_PLANS", False)
+    if whole_plans and settings.stop_below and kind == "channels":
+        raise ConfigError(
+            f"search.stop_below {settings.stop_below:g}: {settings.agent} makes whole plans of channels, which are "
+            "judged at their end alone, so that none is given up; leave it out, or give an agent that decides group by "
+            "group, such as dqn"
+        )
+    budgeted = kind == "channels" and (settings.fits_plans or actions_of(settings, kind) == "bounded")
+    if settings.reward.name == "amc" and not whole_plans and not budgeted:
+        remedy = (
+            "leave search.reward.name out"
+            if kind == "weights"
+            else "set search.actions to bounded (agent amc or explainable) or search.fit_to_target to true (with "
+            "search.latency_source table or hybrid), or leave search.reward.name out"
+        )
+        raise ConfigError(
+            "search.reward.name 'amc' pays accuracy alone, and nothing here would keep a plan to the target: the agent "
+            f"would learn to prune nothing; {remedy}"
+        )
 
 
 def state_of(settings: SearchSection) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from pipeline.search.env import PruneEnv
 
 ACTIONS = ("absolute",)
 STATE = "simple"
+WHOLE_PLANS = True
 
 
 class Options(Section):
@@ -19,14 +21,13 @@ class Options(Section):
     """Channels (or weights) that stay, by group (or layer); those left out stay whole."""
 
 
-def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
-    """Play the plan once.
+def plan(settings: SearchSection, sizes: Mapping[str, int]) -> dict[str, int]:
+    """What each site keeps, those that are not named all they have.
 
     Raises:
         ConfigError: a site that is not there, or that does not have so much to keep.
     """
     keep = validate_section(Options, settings.options, "search.options of fixed").keep
-    sizes = {site.name: site.size for site in env.task.sites}
     for name, count in keep.items():
         if name not in sizes:
             raise ConfigError(
@@ -34,4 +35,13 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
             )
         if count > sizes[name]:
             raise ConfigError(f"search.options.keep: {name} has {sizes[name]}, and cannot keep {count}; keep 1 to that")
-    env.play_plan(sizes | keep, "explore")
+    return {**sizes, **keep}
+
+
+def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> None:
+    """Play the plan once.
+
+    Raises:
+        ConfigError: see `plan`.
+    """
+    env.play_plan(plan(settings, {site.name: site.size for site in env.task.sites}), "explore")

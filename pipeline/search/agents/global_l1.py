@@ -12,6 +12,7 @@ from pipeline.search.whole_plans import channel_task, first_within, play_until_s
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+WHOLE_PLANS = True
 ASKS_OFTEN = True
 
 

@@ -28,6 +28,7 @@ from pipeline.search.whole_plans import ChannelTask, channel_task, play_until_se
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+WHOLE_PLANS = True
 ASKS_OFTEN = True
 PLAYED = 3
 """How often the plan is played at most: again where measuring corrected the table."""

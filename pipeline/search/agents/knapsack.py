@@ -18,6 +18,7 @@ from pipeline.search.whole_plans import channel_task, play_until_settled
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+WHOLE_PLANS = True
 ASKS_OFTEN = True
 
 

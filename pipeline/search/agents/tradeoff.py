@@ -33,6 +33,7 @@ from pipeline.search.whole_plans import ChannelTask, channel_task
 
 ACTIONS = ("around_target",)
 STATE = "simple"
+WHOLE_PLANS = True
 ASKS_OFTEN = True
 POWER = "power"
 """The first weight: of the common power's logarithm."""
