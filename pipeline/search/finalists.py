@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pipeline.errors import SearchError
 from pipeline.records import EnergyResult, Episode, Evaluation, Record, over_target
 from pipeline.run_folder import hash_json
 from pipeline.search.energy import EnergyAndLatency
@@ -15,6 +16,8 @@ from pipeline.search.latency import target_ratio
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.recovery import Recovery
 from pipeline.subject import Subject
+
+COST_WORDS = {"latency": "latency", "macs": "MACs", "sparsity": "network's weights"}
 
 
 class Finalist(Record):
@@ -46,7 +49,11 @@ class Finalist(Record):
 
 
 def shortlist(episodes: Sequence[Episode], count: int) -> list[Episode]:
-    """The `count` episodes that ended best, each plan once: targets met first, then the highest last reward."""
+    """The `count` episodes that ended best, each plan once: targets met first, then the highest last reward.
+
+    Raises:
+        SearchError: every episode was given up.
+    """
 
     def merit(episode: Episode) -> tuple[bool, float]:
         end = episode.steps[-1]
@@ -54,6 +61,14 @@ def shortlist(episodes: Sequence[Episode], count: int) -> list[Episode]:
 
     distinct: dict[frozenset[tuple[str, int]], Episode] = {}
     whole = [episode for episode in episodes if episode.failure is None]
+    if not whole:
+        last = episodes[-1]
+        raise SearchError(
+            f"every episode was given up, the last one {(last.failure or '').removeprefix('given up ')}; have the "
+            f"target leave more than {last.steps[-1].target_ratio:.0%} of the dense "
+            f"{COST_WORDS[last.steps[-1].cost]}, give the network more to recover with (search.recover), or lower "
+            "search.stop_below"
+        )
     for episode in sorted(whole, key=merit, reverse=True):
         distinct.setdefault(frozenset(episode.plan.items()), episode)
     return list(distinct.values())[:count]

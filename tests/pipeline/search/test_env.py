@@ -202,6 +202,10 @@ def test_an_episode_below_the_limit_is_given_up_and_pays_for_the_steps_it_left_o
     assert episode.reward == pytest.approx(3 * of_latency({"a": 4}))
     assert env.play(BEST, "explore").failure is None
     assert [one.index for one in shortlist(env.log.episodes, 5)] == [1]
+    with pytest.raises(
+        SearchError, match=r"every .* the last one after a: top-1 62\.50%.* 45% of the dense latency, .* lower"
+    ):
+        shortlist(env.log.episodes[:1], 5)
     resumed = toy_env(tmp_path, stop_below=0.7)
     assert resumed.play([0, 0, 0], "explore") == episode and len(lines(tmp_path)) == 2
 
