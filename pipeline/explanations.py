@@ -36,7 +36,7 @@ class Explanation(Record):
 
     site: str
     asked: float
-    """The share that the policy wanted to keep."""
+    """The policy's action: the share that it wanted to keep, or 1 less its share of the highest amount of weights."""
     kept: float
     """The share that it was left with: the budget, the grid of counts and the fit to the target come in between."""
     usual: float

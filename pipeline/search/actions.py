@@ -9,7 +9,7 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -113,6 +113,13 @@ class WeightShares(_OneShare):
     """Any amount up to the highest: a share of 1 keeps all weights, 0 prunes as hard as may be."""
 
     highest: float
+    threshold: Literal["sigma", "share"]
+    """What an amount is: a multiple of the layer's standard deviation, or the share of its weights that goes."""
+
+    def in_words(self, action: float) -> str:
+        """What an action asks for."""
+        amount = self.amount(0, action, {})
+        return f"alpha {amount:.2f}" if self.threshold == "sigma" else f"{1.0 - amount:.0%}"
 
     def amount(self, number: int, action: Action, kept: KeepCounts) -> float:
         return (1.0 - float(action)) * self.highest

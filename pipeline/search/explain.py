@@ -8,13 +8,16 @@ feature's contribution w_i (x_i - m_i) moves it from there. They add up exactly,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.explanations import Explanation, in_words
 from pipeline.records import Record
+
+AS_SHARE: Callable[[float], str] = "{:.0%}".format
+"""A share to keep, in words."""
 
 
 class Stability(Record):
@@ -29,7 +32,12 @@ class Stability(Record):
 
 
 def explain(
-    sites: Sequence[str], states: NDArray[np.float32], kept: Sequence[float], weights: Mapping[str, float], bias: float
+    sites: Sequence[str],
+    states: NDArray[np.float32],
+    kept: Sequence[float],
+    weights: Mapping[str, float],
+    bias: float,
+    asks: Callable[[float], str] = AS_SHARE,
 ) -> list[Explanation]:
     """One explanation for each step of a greedy walk.
 
@@ -38,6 +46,7 @@ def explain(
         states: (sites, features), what the policy saw.
         kept: share of each site that was left in the end.
         weights: of the policy by feature, in the order of the states.
+        asks: what an action asks for in words, where it is no share to keep.
     """
     features = states.astype(np.float64)
     slopes = np.array(list(weights.values()))
@@ -55,7 +64,7 @@ def explain(
                 usual=_sigmoid(usual),
                 unit="kept",
                 contributions=contributions,
-                text=_words(asked, share, contributions),
+                text=_words(asks(asked), share, contributions),
             )
         )
     return explanations
@@ -86,10 +95,10 @@ def stability(importances: Sequence[Mapping[str, float]]) -> Stability | None:
     )
 
 
-def _words(asked: float, kept: float, contributions: Mapping[str, float]) -> str:
+def _words(asked: str, kept: float, contributions: Mapping[str, float]) -> str:
     said = "kept whole" if kept == 1.0 else f"pruned to {kept:.0%}"
-    if f"{asked:.0%}" != f"{kept:.0%}":
-        said += f" (the policy asked for {asked:.0%})"
+    if asked != f"{kept:.0%}":
+        said += f" (the policy asked for {asked})"
     return f"{said}: {in_words(contributions)}"
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from torch import nn
 
-from pipeline.errors import SearchError
 from pipeline.progress import Progress
 from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.weights import WeightLayer, sparsity, weight_layers, weights_left
@@ -48,7 +47,7 @@ def make_weight_task(
     if kind == "absolute":
         actions: Actions = Choices([amounts] * len(layers))
     else:
-        actions = WeightShares(highest_amount(config.pruning))
+        actions = WeightShares(highest_amount(config.pruning), config.pruning.threshold)
     dense = subject.evaluate(subject.network, subject.data.validation)
     every = weight_layers(network, subject.input_shape)
     sizes, start = {layer.name: layer.size for layer in every}, weights_left(network, every)
@@ -140,11 +139,6 @@ class WeightSearch:
         agents.find(config.search.agent)(env, config.search, config.seed, folder)
         self.episodes = log.episodes
         best = shortlist(log.episodes, config.search.finalists)
-        if not best:
-            raise SearchError(
-                f"every episode was given up: after some layer top-1 was below {task.stop_below:.2%}; ask for less "
-                f"sparsity than {target:.0%}, retrain on more images (search.recover), or lower search.stop_below"
-            )
         finalists = self._judged(network, best)
         self.rounds.append(
             Round(

@@ -17,9 +17,10 @@ from pipeline.config import Positive, SearchSection, validate_section
 from pipeline.records import Record
 from pipeline.run_folder import append_json_line, write_json
 from pipeline.search import features
+from pipeline.search.actions import WeightShares
 from pipeline.search.ddpg import Ddpg, DdpgOptions, Walk, train
 from pipeline.search.env import PruneEnv
-from pipeline.search.explain import explain, importance
+from pipeline.search.explain import AS_SHARE, explain, importance
 from pipeline.subject import save_weights
 
 ACTIONS = ("bounded", "continuous")
@@ -86,9 +87,10 @@ def search(env: PruneEnv, settings: SearchSection, seed: int, folder: Path) -> N
         plan = env.log.last.plan
         kept = [plan[site.name] / site.size for site in walked]
         weights, bias = _policy(agent, names)
-        write_json(
-            folder / "explanations.json", explain([site.name for site in walked], greedy.states, kept, weights, bias)
-        )
+        actions = env.task.actions
+        asks = actions.in_words if isinstance(actions, WeightShares) else AS_SHARE
+        names_walked = [site.name for site in walked]
+        write_json(folder / "explanations.json", explain(names_walked, greedy.states, kept, weights, bias, asks))
 
 
 def _policy(agent: Ddpg, names: tuple[str, ...]) -> tuple[dict[str, float], float]:

@@ -1,6 +1,7 @@
 """Explanations add up to the policy's decision; stability is what its words say."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pipeline.search.actions import WeightShares
 from pipeline.search.explain import explain, importance, stability
 
 WEIGHTS = {"effective_rank": 2.0, "rest": -3.0, "is_fc": 0.0}
@@ -45,6 +47,19 @@ def test_words_name_who_asked_for_what() -> None:
     )
     assert second == "pruned to 62%: effective rank asked for less pruning"
     assert third == "kept whole (the policy asked for 73%): work still to come asked for less pruning"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "highest", "asked"), [("sigma", 2.2, "alpha 0.83"), ("share", 0.9, "66%")], ids=["sigma", "share"]
+)
+def test_where_weights_are_pruned_the_policy_asked_for_an_amount(
+    threshold: Literal["sigma", "share"], highest: float, asked: str
+) -> None:
+    """An action is no share to keep there, but what is left to the highest amount."""
+    actions = WeightShares(highest, threshold)
+    _, second, _ = explain(["a", "b", "c"], STATES, [0.4, 0.45, 1.0], WEIGHTS, 0.0, actions.in_words)
+    assert second.asked == pytest.approx(sigmoid(0.5))
+    assert second.text.startswith(f"pruned to 45% (the policy asked for {asked}): ")
 
 
 def test_a_policy_without_weights_treats_all_alike_and_says_so() -> None:
