@@ -24,7 +24,7 @@ class Subject(Record):
     golden: Golden | None
     accuracy: SidecarAccuracy | None = None
     sparse_weights: int = 0
-    """Weights that the file holds without their zeros."""
+    """Weight tensors that the file holds without their zeros."""
 
     def job_model(self) -> JobModel:
         return JobModel(path=Path(self.artifact.path).absolute(), golden=self.golden)

@@ -182,9 +182,9 @@ class OpTime(Record):
 
 
 class SparseUse(Record):
-    """What became of the `stored` weights that a file holds without their zeros.
+    """What became of the `stored` weight tensors that a file holds without their zeros.
 
-    `kernels` operations ran on sparse kernels; with 0 the weights were unpacked, and the zeros computed with. None
+    `kernels` operations ran on sparse kernels; with 0 the tensors were unpacked, and the zeros computed with. None
     where nobody can tell.
     """
 

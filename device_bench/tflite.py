@@ -32,7 +32,7 @@ class Graph(Record):
     layers: tuple[Layer, ...] = ()
     """In the order in which they run."""
     sparse_weights: int = 0
-    """Weights that are stored without their zeros, and unpacked by a DENSIFY operation where nothing better is done."""
+    """Weight tensors that are stored without their zeros, and unpacked by DENSIFY where nothing better is done."""
 
 
 def check_whole(path: Path) -> None:

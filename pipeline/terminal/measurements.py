@@ -57,7 +57,7 @@ def print_judgement(names: Sequence[str], measurements: Sequence[Measurement]) -
 
 
 def _sparse(use: SparseUse, missing: dict[str, str]) -> str:
-    held = f"{use.stored} weights held without their zeros"
+    held = f"{use.stored} weight tensors held without their zeros"
     if use.kernels is None:
         return f"{held}; whether sparse mode engaged is not known: {missing['sparse.kernels']}"
     if not use.kernels:

@@ -124,7 +124,7 @@ def test_the_host_says_whether_sparse_mode_engaged(sparse: Exported, capsys: pyt
     assert measured.sparse is not None and measured.sparse.stored == stored
     print_measurements([measured])
     said = " ".join(capsys.readouterr().out.split())
-    assert f"x-fp32-sparse.tflite: {stored} weights held without their zeros; sparse mode " in said
+    assert f"x-fp32-sparse.tflite: {stored} weight tensors held without their zeros; sparse mode " in said
     if "avx" in Path("/proc/cpuinfo").read_text():  # XNNPACK has no sparse mode there
         assert measured.sparse.kernels == 0
         assert "sparse mode did not engage: they were unpacked, and the zeros computed with" in said
