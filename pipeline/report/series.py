@@ -76,12 +76,14 @@ class Staircase:
 class EpisodePoint:
     index: int
     kind: str
-    reward: float
+    reward: float | None
+    """Of the whole plan: its last step's, since agents' episodes are paid at every step and whole plans once."""
     best_reward: float | None
     """Of this and all earlier episodes."""
     top1: float | None
+    """Of one that was given up: where it was."""
     cost_ratio: float | None
-    """Of the latency, the MACs or the weights that the search was paid for."""
+    """Of the latency, the MACs or the weights that the search was paid for; this and `reward` of a whole plan alone."""
     modelled: bool
     """Whether that is the latency table's answer, not the device's."""
     failure: str | None
@@ -180,16 +182,18 @@ def learning_curve(results: Results) -> tuple[EpisodePoint, ...]:
     best: float | None = None
     points = []
     for episode in results.episodes:
-        if math.isfinite(episode.reward):
-            best = episode.reward if best is None else max(best, episode.reward)
+        whole = episode.failure is None
+        reward = episode.steps[-1].reward if whole and math.isfinite(episode.steps[-1].reward) else None
+        if reward is not None:
+            best = reward if best is None else max(best, reward)
         points.append(
             EpisodePoint(
                 index=episode.index,
                 kind=episode.kind,
-                reward=episode.reward,
+                reward=reward,
                 best_reward=best,
                 top1=episode.evaluation.top1 if episode.evaluation else None,
-                cost_ratio=episode.cost_ratio if math.isfinite(episode.cost_ratio) else None,
+                cost_ratio=episode.cost_ratio if whole and math.isfinite(episode.cost_ratio) else None,
                 modelled=episode.latency_source == "table",
                 failure=episode.failure,
             )

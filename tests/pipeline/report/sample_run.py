@@ -210,6 +210,7 @@ class SampleRun:
         ratio = 0.75 - 0.5 * progress + self.random.uniform(-0.08, 0.08)
         accuracy = 0.93 + 0.04 * progress - self.random.uniform(0, 0.05)
         failed = index == 17
+        paid = -1.0 if failed else accuracy - 1 + 0.5 * (1 - ratio) - 0.4
         step = EpisodeStep(
             group="features.0.0",
             action=3,
@@ -221,7 +222,7 @@ class SampleRun:
             dense_latency_ms=0.64,
             target_ratio=0.25,
             latency_source="table",
-            reward=-0.2,
+            reward=paid,
         )
         return Episode(
             index=index,
@@ -233,7 +234,7 @@ class SampleRun:
             latency_ms=None if failed else ratio * 0.64,
             dense_latency_ms=0.64,
             latency_source="table" if index % 6 == 5 else "measured",
-            reward=-1.0 if failed else accuracy - 1 + 0.5 * (1 - ratio) - 0.4,
+            reward=paid,
             failure="the exported network did not load" if failed else None,
         )
 
