@@ -19,7 +19,7 @@ from device_bench.device import Job, JobModel
 from device_bench.litert import RUNNER, job_text, read_output
 from device_bench.process import run_process
 from device_bench.records import BenchSpec
-from pipeline.config import PruningSection, SearchBenchSection
+from pipeline.config import PruningSection
 from pipeline.export import TfliteConverter
 from pipeline.export.candidates import CandidateExporter
 from pipeline.pruning.channels import make_plan, rebuild
@@ -27,6 +27,7 @@ from pipeline.pruning.groups import find_groups, keep_values, prunable
 from pipeline.pruning.importance import group_scores
 from pipeline.records import Architecture
 from pipeline.search.meter import LatencyMeter
+from pipeline.search_section import SearchBenchSection
 
 SHAPE = (3, 64, 64)
 SETTINGS = PruningSection()

@@ -21,7 +21,8 @@ import numpy as np
 
 import device_bench
 from device_bench.devices.host import HostDevice
-from pipeline.config import BenchSection, SearchBenchSection
+from pipeline.config import BenchSection
+from pipeline.search_section import SearchBenchSection
 
 BUSY = "while True: pass"
 BURSTS = """

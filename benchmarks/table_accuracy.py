@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 import models
 from device_bench.records import BenchSpec
-from pipeline.config import ProfileSection, PruningSection
+from pipeline.config import PruningSection
 from pipeline.export import TfliteConverter
 from pipeline.pruning.costs import NetworkShape, trace_shape
 from pipeline.pruning.groups import find_groups, prunable
@@ -28,6 +28,7 @@ from pipeline.search.latency_table import LatencyModel, LatencyTable
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.profile import Profiler, random_variants
 from pipeline.search.uniform import round_grid
+from pipeline.search_section import ProfileSection
 
 SUBJECTS = (("mobilenet_v2", 64), ("resnet18", 64), ("efficientnet_b2", 64), ("mobilenet_v2", 224))
 SPEC = BenchSpec(warmup_runs=5, timed_runs=20, min_seconds=0.25)

@@ -34,7 +34,7 @@ def configuration_keys(model: type[BaseModel] = Config, prefix: str = "") -> dic
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             keys |= configuration_keys(field.annotation, f"{prefix}{name}.")
         else:
-            default = field.get_default() if not field.is_required() else "required"
+            default = field.get_default(call_default_factory=True) if not field.is_required() else "required"
             keys[prefix + name] = list(default) if isinstance(default, tuple) else default
     return keys
 

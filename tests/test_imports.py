@@ -18,6 +18,8 @@ PACKAGES = ("pipeline", "device_bench", "models")
 ORDER = (
     "errors",
     "records",
+    "section",
+    "search_section",
     "config",
     "intervals",
     "explanations",
@@ -49,7 +51,9 @@ ORDER = (
 # Narrower than the order says.
 ONLY = {
     "records": {"errors"},
-    "config": {"errors", "records"},
+    "section": {"errors"},
+    "search_section": {"records", "section"},
+    "config": {"errors", "records", "section", "search_section"},
     "explanations": {"records"},
     "report": {"records", "errors", "config", "intervals", "explanations"},
 }

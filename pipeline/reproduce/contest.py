@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, OpenShare, Section, validate_config
+from pipeline.config import Config, validate_config
 from pipeline.export import TfliteConverter
 from pipeline.pruning.channels import make_plan
 from pipeline.records import Episode, Evaluation
@@ -31,6 +31,7 @@ from pipeline.search.latency_table import LatencyModel, LatencyTable
 from pipeline.search.meter import Sitting
 from pipeline.search.recovery import Recovery
 from pipeline.search.task import CONVERTERS, fit_to_target, keep_grid, make_task, open_meters, uniform_at
+from pipeline.section import OpenShare, Section
 from pipeline.stages import profile
 from pipeline.subject import Subject
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config, Section
+from pipeline.config import Config
 from pipeline.progress import Progress
 from pipeline.reproduce.store import locked
 from pipeline.reproduce.table import Cell, Results
 from pipeline.run_folder import RunFolder, hash_json, writing
+from pipeline.section import Section
 
 if TYPE_CHECKING:
     from pipeline.subject import Subject

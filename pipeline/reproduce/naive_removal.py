@@ -11,10 +11,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import FinetuneSection, OpenShare, PruningSection, Section
+from pipeline.config import FinetuneSection, PruningSection
 from pipeline.reproduce.context import Context
 from pipeline.reproduce.network import NetworkSettings
 from pipeline.reproduce.table import FinishedCell
+from pipeline.section import OpenShare, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config import BaselineSection, Config, DataSection, ModelSection, Section
+from pipeline.config import BaselineSection, Config, DataSection, ModelSection
+from pipeline.section import Section
 
 
 class NetworkSettings(Section):

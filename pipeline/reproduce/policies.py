@@ -12,20 +12,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import (
-    FinetuneSection,
-    OpenShare,
-    PositiveInt,
-    PruningSection,
-    RecoverSection,
-    RewardSection,
-    SearchSection,
-    Section,
-    TargetSection,
-)
+from pipeline.config import FinetuneSection, PruningSection
 from pipeline.reproduce.context import Context
 from pipeline.reproduce.network import NetworkSettings
 from pipeline.reproduce.table import FinishedCell
+from pipeline.search_section import RecoverSection, RewardSection, SearchSection, TargetSection
+from pipeline.section import OpenShare, PositiveInt, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,23 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.config import (
-    Config,
-    FinetuneSection,
-    OpenShare,
-    Positive,
-    PositiveInt,
-    PruningSection,
-    RecoverSection,
-    RewardSection,
-    SearchSection,
-    Section,
-    TargetSection,
-)
+from pipeline.config import Config, FinetuneSection, PruningSection
 from pipeline.records import Episode, Record, read_json
 from pipeline.reproduce.context import Context, make_folder
 from pipeline.reproduce.network import NetworkSettings
 from pipeline.run_folder import write_json
+from pipeline.search_section import RecoverSection, RewardSection, SearchSection, TargetSection
+from pipeline.section import OpenShare, Positive, PositiveInt, Section
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime
 
-from pipeline.config import Section
 from pipeline.records import Record
 from pipeline.reproduce.scale import Scale
 from pipeline.run_folder import hash_json
+from pipeline.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -29,9 +29,9 @@ from pydantic import Field
 from scipy.special import ndtr, ndtri
 from torch import Tensor, nn
 
-from pipeline.config import OpenShare, Positive, PositiveInt, Section
 from pipeline.search.env import PruneEnv
 from pipeline.search.features import State
+from pipeline.section import OpenShare, Positive, PositiveInt, Section
 
 LAST_LAYER = 3e-3
 """Weights of the last layers start within this, so that the first actions are near 0.5 (Lillicrap et al., 7)."""

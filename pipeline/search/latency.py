@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.config import TargetSection
 from pipeline.errors import MeasurementRejectedError
 from pipeline.records import LatencySourceName
 from pipeline.search.cost import CostAnswer, KeepCounts, worst
 from pipeline.search.latency_table import LatencyModel, TableError
 from pipeline.search.meter import LatencyMeter
+from pipeline.search_section import TargetSection
 
 
 def target_ratio(target: TargetSection, dense_ms: float) -> float:

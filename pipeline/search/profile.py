@@ -15,7 +15,7 @@ import numpy as np
 
 from device_bench.device import Missing
 from device_bench.records import BenchSpec, ComparisonResult, Record, RejectedProcess
-from pipeline.config import ProfileSection, PruningSection
+from pipeline.config import PruningSection
 from pipeline.export.single_layer import single_layer
 from pipeline.pruning.costs import NetworkShape
 from pipeline.pruning.groups import keep_values
@@ -26,6 +26,7 @@ from pipeline.search.layer_times import LayerPoint, LayerTime, LayerTimes, layer
 from pipeline.search.meter import LatencyMeter, put_aside
 from pipeline.search.staircase import staircases, steps
 from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts
+from pipeline.search_section import ProfileSection
 
 SPREADS = (0.1, 0.5)
 """Standard deviations, of the logarithm of a group's share around its variant's, that variants are drawn with."""

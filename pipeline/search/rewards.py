@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from pipeline.config import RewardSection
 from pipeline.search.cost import CostAnswer
+from pipeline.search_section import RewardSection
 
 Reward = Callable[[float, CostAnswer, float], float]
 """(accuracy, cost, multiply-accumulates of one image) -> reward."""

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.config import Config, PruningSection, SearchSection, TargetSection
+from pipeline.config import Config, PruningSection
 from pipeline.data.splits import take
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation import evaluation_from_logits
@@ -28,6 +28,7 @@ from pipeline.search.recovery import Recovery
 from pipeline.search.rewards import make_reward
 from pipeline.search.sites import facts_of_groups
 from pipeline.search.uniform import KeepGrid, round_grid, scaled_counts, share_at, uniform_counts
+from pipeline.search_section import SearchSection, TargetSection
 from pipeline.subject import Subject
 
 CONVERTERS = 2

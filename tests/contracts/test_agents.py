@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from pipeline.config import SearchSection, TargetSection
 from pipeline.errors import ConfigError
 from pipeline.search import agents
+from pipeline.search_section import SearchSection, TargetSection
 from tests.contracts import toy_search
 from tests.contracts.toy_search import best_reward, reward, shares
 

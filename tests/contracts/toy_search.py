@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.config import RewardSection, SearchSection
 from pipeline.records import Evaluation
 from pipeline.search import agents
 from pipeline.search.actions import Choices, Shares, channel_choices
@@ -23,6 +22,7 @@ from pipeline.search.episodes import EpisodeLog
 from pipeline.search.pruner import Site
 from pipeline.search.rewards import make_reward
 from pipeline.search.sites import SiteFacts
+from pipeline.search_section import RewardSection, SearchSection
 
 SIZE = 32
 COUNTS = tuple(range(4, SIZE + 1, 4))

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.config import Section
 from pipeline.data import cifar
 from pipeline.data.splits import DataSet
+from pipeline.section import Section
 
 LAYOUT = cifar.Layout(
     name="cifar10",

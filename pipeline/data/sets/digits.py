@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.datasets import load_digits
 
-from pipeline.config import Section
 from pipeline.data.arrays import RESIZE, ArraySplit
 from pipeline.data.augment import random_affine
 from pipeline.data.splits import DataSet, stratified_order
 from pipeline.errors import DataError
 from pipeline.records import Preprocessing, SplitName
+from pipeline.section import Section
 
 SIZES: Mapping[SplitName, int] = {"train": 1100, "validation": 300, "test": 397}
 MEAN, STD = 0.305, 0.325

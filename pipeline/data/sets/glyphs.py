@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 from pydantic import Field
 
-from pipeline.config import OpenShare, Section
 from pipeline.data.arrays import RESIZE, ArraySplit
 from pipeline.data.augment import random_affine
 from pipeline.data.cache import Arrays, cached
@@ -22,6 +21,7 @@ from pipeline.data.glyph_drawing import BLOCK, draw_block
 from pipeline.data.splits import DataSet
 from pipeline.errors import DataError
 from pipeline.records import Preprocessing, SplitName
+from pipeline.section import OpenShare, Section
 
 GENERATOR_VERSION = 1
 """Raise it with every change that changes a picture: it is part of the cache's key."""

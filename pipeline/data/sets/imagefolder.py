@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.config import Section
 from pipeline.data.files import RESIZE, FileSplit
 from pipeline.data.splits import IMAGENET_MEAN, IMAGENET_STD, DataSet, stratified_order
 from pipeline.errors import DataError
 from pipeline.records import Preprocessing
+from pipeline.section import Section
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _LAYOUT = "lay images out as ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg, optionally ROOT/test/CLASS/*.jpg"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import BaselineSection, DataSection, FinetuneSection, ModelSection, RecoverSection, Section
+from pipeline.config import BaselineSection, DataSection, FinetuneSection, ModelSection
 from pipeline.reproduce import naive_removal, policies
 from pipeline.reproduce.context import Context
 from pipeline.reproduce.naive_removal import IMPORTANCES, Removal
@@ -18,6 +18,8 @@ from pipeline.reproduce.policies import OPTIONS, Policies
 from pipeline.reproduce.purl_networks import MOBILENET_V1_SMALL, RESNET50_SMALL, SMOKE
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.table import Cell, Column, Figures, FinishedCell, Results, Table, percent
+from pipeline.search_section import RecoverSection
+from pipeline.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
-from pipeline.config import BaselineSection, DataSection, FinetuneSection, ModelSection, PruningSection, Section
+from pipeline.config import BaselineSection, DataSection, FinetuneSection, ModelSection, PruningSection
 from pipeline.reproduce.context import Context
 from pipeline.reproduce.l1_filters import NORM_POINTS, filter_norms, norm_quantiles, without_weakest_filters
 from pipeline.reproduce.network import NetworkSettings
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.table import Cell, Column, Figures, FinishedCell, Results, Table, percent
+from pipeline.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import BaselineSection, DataSection, FinetuneSection, ModelSection, OpenShare, Section
+from pipeline.config import BaselineSection, DataSection, FinetuneSection, ModelSection
 from pipeline.reproduce.context import Context
 from pipeline.reproduce.network import NetworkSettings
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.table import Cell, Column, Figures, FinishedCell, Results, Table, percent
+from pipeline.section import OpenShare, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import SearchSection, Section, validate_section
 from pipeline.errors import ConfigError
+from pipeline.search_section import SearchSection
+from pipeline.section import Section, validate_section
 
 WEIGHT_ACTIONS = ("absolute", "continuous")
 """What there is where weights are pruned: the other kinds are about a latency target."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import Positive, SearchSection, validate_section
 from pipeline.records import Record
 from pipeline.run_folder import append_json_line
 from pipeline.search import features
 from pipeline.search.ddpg import Ddpg, DdpgOptions, Walk, train
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
+from pipeline.section import Positive, validate_section
 from pipeline.subject import save_weights
 
 ACTIONS = ("bounded", "continuous")

@@ -15,8 +15,9 @@ from pydantic import Field
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
-from pipeline.config import Positive, PositiveInt, SearchSection, Section, validate_section
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
+from pipeline.section import Positive, PositiveInt, Section, validate_section
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.config import Positive, SearchSection, validate_section
 from pipeline.records import Record
 from pipeline.run_folder import append_json_line, write_json
 from pipeline.search import features
@@ -21,6 +20,8 @@ from pipeline.search.actions import WeightShares
 from pipeline.search.ddpg import Ddpg, DdpgOptions, Walk, train
 from pipeline.search.env import PruneEnv
 from pipeline.search.explain import AS_SHARE, explain, importance
+from pipeline.search_section import SearchSection
+from pipeline.section import Positive, validate_section
 from pipeline.subject import save_weights
 
 ACTIONS = ("bounded", "continuous")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.config import PositiveInt, SearchSection, Section, validate_section
 from pipeline.errors import ConfigError
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
+from pipeline.section import PositiveInt, Section, validate_section
 
 ACTIONS = ("absolute",)
 STATE = "simple"

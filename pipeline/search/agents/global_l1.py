@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pipeline.config import SearchSection, Section, validate_section
 from pipeline.search.env import PruneEnv
 from pipeline.search.global_threshold import STEPS, GlobalThreshold
 from pipeline.search.whole_plans import channel_task, first_within, play_until_settled
+from pipeline.search_section import SearchSection
+from pipeline.section import Section, validate_section
 
 ACTIONS = ("around_target",)
 STATE = "simple"

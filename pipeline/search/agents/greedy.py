@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.config import SearchSection, Section, validate_section
 from pipeline.records import Evaluation, Record
 from pipeline.run_folder import append_json_line, read_json_lines, write_json
 from pipeline.search.cost import KeepCounts
 from pipeline.search.env import PruneEnv
 from pipeline.search.pruner import Pruner
 from pipeline.search.whole_plans import ChannelTask, channel_task, play_until_settled, scaled_within
+from pipeline.search_section import SearchSection
+from pipeline.section import Section, validate_section
 
 ACTIONS = ("around_target",)
 STATE = "simple"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import PositiveInt, SearchSection, Section, validate_section
 from pipeline.search.env import PruneEnv
 from pipeline.search.knapsack import (
     DEFAULT_IMPORTANCE,
@@ -15,6 +14,8 @@ from pipeline.search.knapsack import (
     knapsack_plan,
 )
 from pipeline.search.whole_plans import channel_task, play_until_settled
+from pipeline.search_section import SearchSection
+from pipeline.section import PositiveInt, Section, validate_section
 
 ACTIONS = ("around_target",)
 STATE = "simple"

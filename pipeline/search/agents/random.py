@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import SearchSection, Section
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
+from pipeline.section import Section
 
 ACTIONS = ("around_target", "absolute", "continuous", "bounded")
 STATE = "simple"

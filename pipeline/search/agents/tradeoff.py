@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.config import Positive, PositiveInt, SearchSection, Section, validate_section
 from pipeline.explanations import Explanation, in_words
 from pipeline.pruning.channels import strongest
 from pipeline.run_folder import append_json_line, write_json
 from pipeline.search.env import PruneEnv
 from pipeline.search.knapsack import Values, knapsack_plan
 from pipeline.search.whole_plans import ChannelTask, channel_task
+from pipeline.search_section import SearchSection
+from pipeline.section import Positive, PositiveInt, Section, validate_section
 
 ACTIONS = ("around_target",)
 STATE = "simple"

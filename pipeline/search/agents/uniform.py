@@ -6,8 +6,9 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from pipeline.config import SearchSection, Section
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
+from pipeline.section import Section
 
 ACTIONS = ("around_target", "absolute", "continuous")
 STATE = "simple"

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from pipeline import reproduce
-from pipeline.config import Section
 from pipeline.errors import TrainingError
 from pipeline.progress import Silent
 from pipeline.reproduce.context import Context
 from pipeline.reproduce.runner import Request, run_table
 from pipeline.reproduce.scale import Scale
 from pipeline.reproduce.table import Cell, Column, Results, Table, percent
+from pipeline.section import Section
 
 NAME = "toy"
 

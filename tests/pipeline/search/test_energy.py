@@ -14,7 +14,7 @@ import device_bench
 from device_bench.devices import host
 from device_bench.devices.fake import FakeDevice
 from device_bench.records import BenchSpec, Measurement
-from pipeline.config import Config, TargetSection, validate_config
+from pipeline.config import Config, validate_config
 from pipeline.errors import ConfigError, RewardRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.preflight import check_devices
@@ -22,6 +22,7 @@ from pipeline.search import energy
 from pipeline.search.cost import AIM
 from pipeline.search.energy import DENSE, EnergyAndLatency, EnergyMeter, EnergyModel, believed, with_energy
 from pipeline.search.latency import Measured
+from pipeline.search_section import TargetSection
 from tests.pipeline.search.test_latency import SPEC, meter
 
 DEVICE = "fake://lab?mj_per_mb=5"

@@ -11,11 +11,11 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import SearchSection
 from pipeline.errors import DamagedFileError, SearchError
 from pipeline.search import agents
 from pipeline.search.finalists import shortlist
 from pipeline.search.rewards import amc, equation_3, with_energy
+from pipeline.search_section import SearchSection
 from tests.pipeline.search.toy import CHOICES, KINDS, VALUE, ToyJudge, accuracy, energy_ratio, ratio, toy_env
 
 BEST = [3, 0, 3]  # keep all of a and c, the fewest channels of b

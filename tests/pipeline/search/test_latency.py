@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_bench.records import BenchSpec
-from pipeline.config import ProfileSection, PruningSection, TargetSection
+from pipeline.config import PruningSection
 from pipeline.errors import MeasurementRejectedError, RewardRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.pruning.costs import trace_shape
@@ -18,6 +18,7 @@ from pipeline.search.latency import Hybrid, Measured, Tabled, target_ratio
 from pipeline.search.latency_table import LatencyModel
 from pipeline.search.meter import LatencyMeter
 from pipeline.search.profile import Profiler
+from pipeline.search_section import ProfileSection, TargetSection
 from tests.pipeline.tiny_run import TinyNet
 
 SHAPE = (3, 16, 16)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from device_bench.device import Job, JobResult
 from device_bench.devices.fake import FakeDevice
-from pipeline.config import ProfileSection
 from pipeline.errors import MeasurementRejectedError
 from pipeline.export import TfliteConverter
 from pipeline.pruning.costs import trace_shape
 from pipeline.pruning.groups import find_groups
 from pipeline.search.latency_table import LatencyTable
 from pipeline.search.profile import TOGETHER_BYTES, Profiler, chunked
+from pipeline.search_section import ProfileSection
 from tests.pipeline.search.test_latency import FREE, SHAPE, meter
 
 SETTINGS = ProfileSection(fit_variants=25, check_variants=3)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import RewardSection
 from pipeline.search import rewards
 from pipeline.search.cost import AIM, CostAnswer
 from pipeline.search.rewards import amc, amc_flops, equation_3, equation_4, equation_5, make_reward
+from pipeline.search_section import RewardSection
 
 
 def latency(

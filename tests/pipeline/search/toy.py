@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.config import Config, PruningSection, RewardSection
+from pipeline.config import Config, PruningSection
 from pipeline.pruning.groups import ChannelGroup
 from pipeline.records import EnergyAnswer, Evaluation
 from pipeline.search.actions import Actions, Choices, Shares
@@ -21,6 +21,7 @@ from pipeline.search.episodes import EpisodeLog
 from pipeline.search.pruner import ChannelPruner, Site
 from pipeline.search.rewards import make_reward
 from pipeline.search.sites import SiteFacts
+from pipeline.search_section import RewardSection
 from pipeline.subject import Subject
 from tests.pipeline.toy import CLASSES, toy_data
 

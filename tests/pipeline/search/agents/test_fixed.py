@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import SearchSection
 from pipeline.errors import ConfigError
 from pipeline.search.agents import fixed
+from pipeline.search_section import SearchSection
 from tests.pipeline.search.toy import toy_env
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import SearchSection
 from pipeline.search.agents import global_l1
+from pipeline.search_section import SearchSection
 from tests.pipeline.search.toy import ratio, toy_env
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import SearchSection
 from pipeline.search.agents import greedy
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
 from tests.pipeline.search.toy import ratio, toy_env
 
 

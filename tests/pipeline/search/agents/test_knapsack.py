@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import SearchSection
 from pipeline.search.agents import knapsack
 from pipeline.search.cost import CostAnswer
 from pipeline.search.env import PruneEnv
+from pipeline.search_section import SearchSection
 from tests.pipeline.search.toy import ratio, toy_env
 
 
