@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.reproduce.context import Context
-from pipeline.reproduce.purl import Design, PurlSettings, search_in_rounds
+from pipeline.reproduce.network import NetworkSettings
+from pipeline.reproduce.purl import Design, PurlSettings, retraining, search_in_rounds
 from pipeline.reproduce.table import Cell, Column, FinishedCell, Published, Results, percent
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ MEASURES = {"top1": "accuracy", "sparsity": "sparsity"}
 EDGE = 10
 """Episodes at each end of a learning curve that are compared."""
 COLOURS = ("#000000", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+
+
+def small_scale(network: NetworkSettings, sparsity: float) -> PurlSettings:
+    """As much retraining and judging as thousands of steps on two cores allow."""
+    return PurlSettings(network=network, sparsities=(sparsity,), retrain=retraining(96, 0.003), judge_images=256)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.reproduce import purl_ablation
-from pipeline.reproduce.purl import Design, PurlSettings, paper_scale, retraining, smoke_scale
+from pipeline.reproduce.purl import Design, PurlSettings, paper_scale, smoke_scale
 from pipeline.reproduce.purl_ablation import COLUMNS, Claim, judge, learning, learning_curves, scatter
 from pipeline.reproduce.purl_networks import RESNET50_CIFAR10, RESNET50_EASY, SMOKE
 from pipeline.reproduce.scale import Scale
@@ -63,15 +63,7 @@ def pictures(finished: Sequence[FinishedCell]) -> Mapping[str, Figure]:
 
 def _scales() -> Iterator[tuple[Scale, PurlSettings]]:
     yield Scale.smoke, smoke_scale(SMOKE, SPARSITY)
-    yield (
-        Scale.small,
-        PurlSettings(
-            network=RESNET50_EASY,
-            sparsities=(SPARSITY,),
-            retrain=retraining(96, 0.003),
-            judge_images=256,
-        ),
-    )
+    yield Scale.small, purl_ablation.small_scale(RESNET50_EASY, SPARSITY)
     yield Scale.paper, paper_scale(RESNET50_CIFAR10, SPARSITY)
 
 
